@@ -1,0 +1,263 @@
+"""Option types that stages share: secrets, durations, file modes and templates.
+
+A stage names these types in its fields; the pipeline loader converts TOML
+values into them. Must never hold: I/O at import or at construction, or a way
+to see a secret by printing something.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from scepflow.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Duration", "FileMode", "NameTemplate", "PathTemplate", "Secret", "Template"]
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+
+
+class Duration(float):
+    """A length of time in seconds, written "90s", "10m", "8h", "30d" or "1h30m" in TOML.
+
+    Raises:
+        OptionError: the text is not a duration, or a bare number was given.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, value: str) -> Duration:
+        """Parse one duration, 0 seconds or more."""
+        text = value.replace(" ", "") if isinstance(value, str) else ""
+        if not text or _DURATION.sub("", text):
+            raise OptionError(
+                f"not a duration: {value!r}", hint='write a number and a unit: "90s", "8h", "30d"'
+            )
+        parts = _DURATION.findall(text)
+        return super().__new__(cls, sum(float(n) * _UNITS_S[unit] for n, unit in parts))
+
+
+class FileMode(int):
+    """Permission bits of a file, 0 to 0o777, written "0600" (octal text) in TOML.
+
+    Raises:
+        OptionError: the text is not three or four octal digits, or a bare number was given.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, value: str) -> FileMode:
+        """Parse octal digits."""
+        if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
+            raise OptionError(f"not a file mode: {value!r}", hint='write octal text: "0600"')
+        return super().__new__(cls, int(value, 8))
+
+
+class Template(str):
+    """Text in which ``{var.x}``, ``{host.fqdn}`` and ``{device.x}`` are filled in.
+
+    ``{{`` and ``}}`` stand for braces. Subclasses say how a value is escaped
+    for the place where it lands. By the time a stage sees one it is filled in.
+    """
+
+    __slots__ = ()
+    _field = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+    @classmethod
+    def fill(cls, text: str, values: Mapping[str, str]) -> Template:
+        """Return the text with every field replaced.
+
+        Args:
+            text: the template as written.
+            values: dotted names, such as ``host.fqdn``, and their values.
+
+        Raises:
+            OptionError: an unknown name, a lone brace, or a value that cannot stand there.
+        """
+
+        def one(match: re.Match[str]) -> str:
+            found, name = match.group(0), match.group(1)
+            if found in ("{{", "}}"):
+                return found[0]
+            if name is None:
+                raise OptionError(f"lone {found!r} in a template", hint="write {{ or }} for a brace")
+            if name not in values:
+                raise OptionError(
+                    f"unknown template name {{{name}}}", hint=f"known: {', '.join(sorted(values)) or 'none'}"
+                )
+            return cls.escape(values[name], name=name, at_start=match.start() == 0)
+
+        return cls(cls._field.sub(one, text))
+
+    @classmethod
+    def escape(cls, value: str, *, name: str, at_start: bool) -> str:  # noqa: ARG003  # subclasses need them
+        """Return the value as it must be written at this place."""
+        return value
+
+
+class NameTemplate(Template):
+    """A distinguished name (RFC 4514); values are escaped so that none adds an RDN."""
+
+    __slots__ = ()
+
+    @classmethod
+    def escape(cls, value: str, *, name: str, at_start: bool) -> str:  # noqa: ARG003
+        """Escape by RFC 4514 §2.4 Converting an AttributeValue from ASN.1 to a String."""
+        text = re.sub(r'([\\",+;<>=#])', r"\\\1", value)
+        text = re.sub(r"[\x00-\x1f\x7f]", lambda m: f"\\{ord(m.group()):02X}", text)
+        text = re.sub(r"^ ", r"\\ ", text)
+        return re.sub(r"(?<!\\) $", r"\\ ", text)
+
+
+class PathTemplate(Template):
+    """A path, relative to the pipeline file; values cannot leave the text around them."""
+
+    __slots__ = ()
+
+    @classmethod
+    def escape(cls, value: str, *, name: str, at_start: bool) -> str:
+        """Refuse a value that would climb out: "..", NUL, or a separator in what is not a ``var``."""
+        own = name.startswith("var.")
+        if (
+            not value
+            or "\0" in value
+            or {".", ".."} & set(value.split("/"))
+            or ("/" in value and not own)
+            or (value.startswith("/") and not at_start)
+        ):
+            raise OptionError(f"{{{name}}} is {value!r}, which cannot stand in a path")
+        return value
+
+
+class Secret:
+    """A secret that is read only when it is used, and never shown.
+
+    In TOML: ``{ file = "path" }``, ``{ env = "NAME" }``, ``{ command = ["argv", …] }``,
+    ``{ credential = "name" }`` (systemd), ``{ keyring = "service/user" }``, or literal
+    text, which earns a warning.
+
+    Args:
+        source: the TOML value.
+
+    Raises:
+        OptionError: not one of the forms above.
+    """
+
+    __slots__ = ("_source",)
+    SOURCES = ("file", "env", "command", "credential", "keyring")
+
+    def __init__(self, source: str | Mapping[str, Any]) -> None:
+        if not isinstance(source, str):
+            self._check(source)
+        self._source = source
+
+    @classmethod
+    def _check(cls, source: Any) -> None:
+        known = f"one of {', '.join(cls.SOURCES)}"
+        if not hasattr(source, "keys") or len(source) != 1 or next(iter(source)) not in cls.SOURCES:
+            raise OptionError(
+                "not a secret", hint=f'write {{ file = "path" }}; the key is {known}'
+            )
+        (kind, value), *_ = source.items()
+        argv = isinstance(value, list) and value and all(isinstance(word, str) for word in value)
+        if not (argv if kind == "command" else isinstance(value, str) and value):
+            wanted = "a list of words (argv)" if kind == "command" else "text"
+            raise OptionError(f"{kind} of a secret must be {wanted}")
+
+    def __repr__(self) -> str:
+        return f"Secret({self.origin})"
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the secret itself stands in the pipeline file."""
+        return isinstance(self._source, str)
+
+    @property
+    def origin(self) -> str:
+        """Where the secret comes from, fit to be shown, such as ``file challenge``."""
+        if isinstance(self._source, str):
+            return "literal"
+        (kind, value), *_ = self._source.items()
+        return f"{kind} {value[0] if kind == 'command' else value}"
+
+    def reveal(self, directory: Path) -> str:
+        """Return the secret's text, one trailing line end removed (Q-122).
+
+        Args:
+            directory: where relative files start, and where a command runs.
+
+        Raises:
+            OptionError: the secret cannot be read, is empty or is not UTF-8; names the origin, never the value.
+        """
+        if isinstance(self._source, str):
+            return self._source
+        (kind, value), *_ = self._source.items()
+        text: str = getattr(self, f"_from_{kind}")(value, directory)
+        text = text.removesuffix("\n").removesuffix("\r")
+        if not text:
+            raise OptionError(f"the secret ({self.origin}) is empty")
+        return text
+
+    def _from_file(self, name: str, directory: Path) -> str:
+        try:
+            return (directory / name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise OptionError(f"cannot read the secret ({self.origin}): {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise OptionError(f"the secret ({self.origin}) is not UTF-8 text") from None
+
+    def _from_env(self, name: str, _directory: Path) -> str:
+        import os
+
+        try:
+            return os.environ[name]
+        except KeyError:
+            raise OptionError(f"the environment variable {name} is not set") from None
+
+    def _from_command(self, argv: list[str], directory: Path) -> str:
+        import subprocess
+
+        try:
+            done = subprocess.run(  # noqa: S603  # argv comes from the pipeline file, no shell
+                argv, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60, check=False
+            )
+            if done.returncode:
+                raise OptionError(f"the secret's command {argv[0]} exited {done.returncode}")
+            return done.stdout.decode("utf-8")
+        except OSError as error:
+            raise OptionError(f"cannot run the secret's command {argv[0]}: {error.strerror}") from None
+        except subprocess.TimeoutExpired:
+            raise OptionError(f"the secret's command {argv[0]} took longer than 60 s") from None
+        except UnicodeDecodeError:
+            raise OptionError(f"the secret ({self.origin}) is not UTF-8 text") from None
+
+    def _from_credential(self, name: str, directory: Path) -> str:
+        import os
+
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not folder:
+            raise OptionError(
+                f"no credentials directory for the credential {name}",
+                hint="run as a systemd service with LoadCredential=",
+            )
+        if "/" in name or name in (".", ".."):
+            raise OptionError(f"not the name of a credential: {name!r}")
+        return self._from_file(f"{folder}/{name}", directory)
+
+    def _from_keyring(self, name: str, _directory: Path) -> str:
+        try:
+            import keyring
+        except ImportError:
+            raise OptionError(
+                "keyring is not installed", hint="pip install 'scepflow[keyring]'"
+            ) from None
+        service, _, user = name.rpartition("/")
+        secret: str | None = keyring.get_password(service, user)
+        if secret is None:
+            raise OptionError(f"the keyring has no password for {name}")
+        return secret
