@@ -107,9 +107,7 @@ class UnknownStageError(PipelineError):
         close_match: the nearest known name, or None.
     """
 
-    def __init__(
-        self, *, kind: str, name: str, known: Sequence[str], close_match: str | None
-    ) -> None:
+    def __init__(self, *, kind: str, name: str, known: Sequence[str], close_match: str | None) -> None:
         guess = f'; did you mean "{close_match}"?' if close_match else ""
         super().__init__(
             f'no {kind} named "{name}"{guess}',
@@ -165,9 +163,7 @@ class StageError(ScepflowError):
 
     exit_code = 78
 
-    def __init__(
-        self, message: str, *, kind: str = "", name: str = "", hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, kind: str = "", name: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.kind = kind
         self.name = name

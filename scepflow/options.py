@@ -8,7 +8,7 @@ to see a secret by printing something.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from scepflow.errors import OptionError
 
@@ -31,7 +31,7 @@ class Duration(float):
 
     __slots__ = ()
 
-    def __new__(cls, value: str) -> Duration:
+    def __new__(cls, value: str) -> Self:
         """Parse one duration, 0 seconds or more."""
         text = value.replace(" ", "") if isinstance(value, str) else ""
         if not text or _DURATION.sub("", text):
@@ -51,7 +51,7 @@ class FileMode(int):
 
     __slots__ = ()
 
-    def __new__(cls, value: str) -> FileMode:
+    def __new__(cls, value: str) -> Self:
         """Parse octal digits."""
         if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
             raise OptionError(f"not a file mode: {value!r}", hint='write octal text: "0600"')
@@ -160,9 +160,7 @@ class Secret:
     def _check(cls, source: Any) -> None:
         known = f"one of {', '.join(cls.SOURCES)}"
         if not hasattr(source, "keys") or len(source) != 1 or next(iter(source)) not in cls.SOURCES:
-            raise OptionError(
-                "not a secret", hint=f'write {{ file = "path" }}; the key is {known}'
-            )
+            raise OptionError("not a secret", hint=f'write {{ file = "path" }}; the key is {known}')
         (kind, value), *_ = source.items()
         argv = isinstance(value, list) and value and all(isinstance(word, str) for word in value)
         if not (argv if kind == "command" else isinstance(value, str) and value):
@@ -253,9 +251,7 @@ class Secret:
         try:
             import keyring
         except ImportError:
-            raise OptionError(
-                "keyring is not installed", hint="pip install 'scepflow[keyring]'"
-            ) from None
+            raise OptionError("keyring is not installed", hint="pip install 'scepflow[keyring]'") from None
         service, _, user = name.rpartition("/")
         secret: str | None = keyring.get_password(service, user)
         if secret is None:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-    from scepflow.engine.identity import Credential, SigningIdentity
     from scepflow.engine.exchange import HttpRequest, HttpResponse
+    from scepflow.engine.identity import Credential, SigningIdentity
     from scepflow.events import Event
     from scepflow.options import Secret
 
@@ -139,9 +139,7 @@ class Signer(Stage, frozen=True, kw_only=True):
 
     kind = "signer"
 
-    def identity(
-        self, key: PrivateKey, csr: x509.CertificateSigningRequest, run: Run
-    ) -> SigningIdentity:
+    def identity(self, key: PrivateKey, csr: x509.CertificateSigningRequest, run: Run) -> SigningIdentity:
         """Return the signing identity (RFC 8894 §2.3 Client Authentication).
 
         Raises:

@@ -27,7 +27,6 @@ def sanitise(text: str | bytes, *, limit: int = 200) -> str:
         text = text[: limit * 4].decode("utf-8", "backslashreplace")
     cut = text[: limit + 1]
     safe = "".join(
-        c.encode("unicode_escape").decode("ascii") if unicodedata.category(c) in _UNSAFE else c
-        for c in cut
+        c.encode("unicode_escape").decode("ascii") if unicodedata.category(c) in _UNSAFE else c for c in cut
     )
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
