@@ -7,6 +7,7 @@ to see a secret by printing something.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Duration", "FileMode", "NameTemplate", "PathTemplate", "Secret", "Template"]
+__all__ = ["Duration", "FileMode", "NameTemplate", "PathTemplate", "Secret", "Template", "UrlTemplate"]
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
 
 
 class Duration(float):
@@ -34,12 +35,25 @@ class Duration(float):
     def __new__(cls, value: str) -> Self:
         """Parse one duration, 0 seconds or more."""
         text = value.replace(" ", "") if isinstance(value, str) else ""
-        if not text or _DURATION.sub("", text):
+        total_s = sum(float(n) * _UNITS_S[unit] for n, unit in _DURATION.findall(text))
+        if not text or _DURATION.sub("", text) or math.isinf(total_s):
             raise OptionError(
                 f"not a duration: {value!r}", hint='write a number and a unit: "90s", "8h", "30d"'
             )
-        parts = _DURATION.findall(text)
-        return super().__new__(cls, sum(float(n) * _UNITS_S[unit] for n, unit in parts))
+        return super().__new__(cls, total_s)
+
+    @property
+    def text(self) -> str:
+        """The duration as it is written in TOML, such as ``1h30m``."""
+        parts, rest = [], float(self)
+        for unit, unit_s in sorted(_UNITS_S.items(), key=lambda item: -item[1])[:-1]:
+            count, rest = divmod(rest, unit_s)
+            parts += [f"{count:.0f}{unit}"] if count else []
+        seconds = f"{rest:.9f}".rstrip("0").rstrip(".")
+        return "".join(parts + ([f"{seconds}s"] if seconds != "0" or not parts else []))
+
+    def __getnewargs__(self) -> tuple[str]:  # type: ignore[override]  # copies go through our own constructor
+        return (self.text,)
 
 
 class FileMode(int):
@@ -57,6 +71,14 @@ class FileMode(int):
             raise OptionError(f"not a file mode: {value!r}", hint='write octal text: "0600"')
         return super().__new__(cls, int(value, 8))
 
+    @property
+    def text(self) -> str:
+        """The mode as it is written in TOML, such as ``0600``."""
+        return f"{int(self):04o}"
+
+    def __getnewargs__(self) -> tuple[str]:  # type: ignore[override]  # copies go through our own constructor
+        return (self.text,)
+
 
 class Template(str):
     """Text in which ``{var.x}``, ``{host.fqdn}`` and ``{device.x}`` are filled in.
@@ -67,6 +89,11 @@ class Template(str):
 
     __slots__ = ()
     _field = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+    @classmethod
+    def names(cls, text: str) -> tuple[str, ...]:
+        """Return the names that a template's fields use, such as ``host.fqdn``, in their order."""
+        return tuple(name for name in cls._field.findall(text) if name)
 
     @classmethod
     def fill(cls, text: str, values: Mapping[str, str]) -> Template:
@@ -106,12 +133,24 @@ class NameTemplate(Template):
     __slots__ = ()
 
     @classmethod
-    def escape(cls, value: str, *, name: str, at_start: bool) -> str:  # noqa: ARG003
+    def escape(cls, value: str, *, name: str, at_start: bool) -> str:  # noqa: ARG003  # as its base
         """Escape by RFC 4514 §2.4 Converting an AttributeValue from ASN.1 to a String."""
         text = re.sub(r'([\\",+;<>=#])', r"\\\1", value)
         text = re.sub(r"[\x00-\x1f\x7f]", lambda m: f"\\{ord(m.group()):02X}", text)
-        text = re.sub(r"^ ", r"\\ ", text)
-        return re.sub(r"(?<!\\) $", r"\\ ", text)
+        return re.sub(r"^ | $", r"\\ ", text)
+
+
+class UrlTemplate(Template):
+    """A URL; values are percent-encoded (RFC 3986 §2.1 Percent-Encoding), save those of ``[vars]``, which may hold parts of one."""
+
+    __slots__ = ()
+
+    @classmethod
+    def escape(cls, value: str, *, name: str, at_start: bool) -> str:  # noqa: ARG003  # as its base
+        """Percent-encode all but unreserved characters."""
+        from urllib.parse import quote
+
+        return value if name.startswith("var.") else quote(value, safe="")
 
 
 class PathTemplate(Template):
@@ -120,12 +159,19 @@ class PathTemplate(Template):
     __slots__ = ()
 
     @classmethod
+    def fill(cls, text: str, values: Mapping[str, str]) -> Template:
+        """Return the path with every field replaced; it is neither empty nor holds a NUL."""
+        path = super().fill(text, values)
+        if not path or "\0" in path:
+            raise OptionError(f"not a path: {path!r}")
+        return path
+
+    @classmethod
     def escape(cls, value: str, *, name: str, at_start: bool) -> str:
         """Refuse a value that would climb out: "..", NUL, or a separator in what is not a ``var``."""
         own = name.startswith("var.")
         if (
             not value
-            or "\0" in value
             or {".", ".."} & set(value.split("/"))
             or ("/" in value and not own)
             or (value.startswith("/") and not at_start)
@@ -152,6 +198,8 @@ class Secret:
     SOURCES = ("file", "env", "command", "credential", "keyring")
 
     def __init__(self, source: str | Mapping[str, Any]) -> None:
+        if source == "":
+            raise OptionError("the secret is empty")
         if not isinstance(source, str):
             self._check(source)
         self._source = source
@@ -162,10 +210,14 @@ class Secret:
         if not hasattr(source, "keys") or len(source) != 1 or next(iter(source)) not in cls.SOURCES:
             raise OptionError("not a secret", hint=f'write {{ file = "path" }}; the key is {known}')
         (kind, value), *_ = source.items()
-        argv = isinstance(value, list) and value and all(isinstance(word, str) for word in value)
-        if not (argv if kind == "command" else isinstance(value, str) and value):
+        words = value if kind == "command" and isinstance(value, list) else [value]
+        # No file name, variable or argument can hold a NUL.
+        fits = words and words[0] and all(isinstance(word, str) and "\0" not in word for word in words)
+        if not fits or (kind == "command") != isinstance(value, list):
             wanted = "a list of words (argv)" if kind == "command" else "text"
             raise OptionError(f"{kind} of a secret must be {wanted}")
+        if kind == "keyring" and not all(value.rpartition("/")):
+            raise OptionError('keyring of a secret must be "service/user"')
 
     def __repr__(self) -> str:
         return f"Secret({self.origin})"
@@ -203,7 +255,7 @@ class Secret:
 
     def _from_file(self, name: str, directory: Path) -> str:
         try:
-            return (directory / name).read_text(encoding="utf-8")
+            return (directory / name).read_bytes().decode("utf-8-sig")
         except OSError as error:
             raise OptionError(f"cannot read the secret ({self.origin}): {error.strerror}") from None
         except UnicodeDecodeError:
@@ -253,7 +305,10 @@ class Secret:
         except ImportError:
             raise OptionError("keyring is not installed", hint="pip install 'scepflow[keyring]'") from None
         service, _, user = name.rpartition("/")
-        secret: str | None = keyring.get_password(service, user)
+        try:
+            secret: str | None = keyring.get_password(service, user)
+        except keyring.errors.KeyringError as error:
+            raise OptionError(f"cannot read the secret ({self.origin}): {type(error).__name__}") from None
         if secret is None:
             raise OptionError(f"the keyring has no password for {name}")
         return secret

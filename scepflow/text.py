@@ -24,7 +24,7 @@ def sanitise(text: str | bytes, *, limit: int = 200) -> str:
         limit: most characters to return, 1 or more.
     """
     if isinstance(text, bytes):
-        text = text[: limit * 4].decode("utf-8", "backslashreplace")
+        text = text[: (limit + 1) * 4].decode("utf-8", "backslashreplace")
     cut = text[: limit + 1]
     safe = "".join(
         c.encode("unicode_escape").decode("ascii") if unicodedata.category(c) in _UNSAFE else c for c in cut

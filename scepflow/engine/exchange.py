@@ -5,13 +5,20 @@ Must never hold: a socket, or a module that opens one.
 
 from __future__ import annotations
 
+import binascii
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from scepflow.errors import ProtocolError, TransportError
+from scepflow.text import sanitise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["HttpRequest", "HttpResponse"]
+    from scepflow.errors import ScepflowError
+
+__all__ = ["HttpRequest", "HttpResponse", "cms_body", "http_error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +60,72 @@ class HttpResponse:
     def content_type(self) -> str:
         """The media type in lower case without parameters, or "" (a hint only, Q-100)."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+# What a status means where no reply came with it (interop facts Q-044, Q-045, Q-096, Q-120).
+_STATUS_HINTS = {
+    401: "the server wants a login; EJBCA also says so to a wrong challenge",
+    403: "is the path of the SCEP service right?",
+    404: "is the path of the SCEP service right, and the CA identifier?",
+    405: "is the path of the SCEP service right?",
+    407: "the proxy wants a login",
+    413: "the request is too large for the server",
+    414: 'the request is too long for a URL; set method = "POST" in [ca]',
+    429: "the server is busy; try again later",
+    503: "the server is busy; try again later",
+}
+
+
+def cms_body(response: HttpResponse) -> bytes:
+    """Return the CMS in a response, whatever its status and content type (Q-051, Q-086, Q-102).
+
+    Raises:
+        TransportError: an HTTP error and no CMS.
+        ProtocolError: success and no CMS (Q-070, Q-071).
+    """
+    body = response.body.lstrip(b" \t\r\n")
+    if body.startswith(b"\x30"):
+        return body
+    if body.startswith(b"MII"):
+        try:
+            return binascii.a2b_base64(b"".join(body.split()), strict_mode=True)
+        except binascii.Error:
+            pass
+    raise http_error(response, what="reply")
+
+
+def http_error(response: HttpResponse, *, what: str) -> ScepflowError:
+    """Return the error for a response that does not hold what was asked for.
+
+    Args:
+        response: the response.
+        what: what was expected, such as ``reply``.
+    """
+    said = _shown_body(response)
+    if response.status == 200:
+        return ProtocolError(
+            f"the server answered with {said}, not with a {what}",
+            section="RFC 8894 §4.3 PKCSReq/RenewalReq",
+            hint="is this the address of the SCEP service?",
+        )
+    hint = _STATUS_HINTS.get(response.status)
+    if response.status >= 500 and hint is None:
+        hint = "the server's own log says why; the certificate may have been issued all the same"
+    return TransportError(
+        f"the server answered HTTP {response.status} with {said}",
+        status=response.status,
+        retryable=response.status in (429, 502, 503, 504),
+        hint=hint,
+    )
+
+
+def _shown_body(response: HttpResponse) -> str:
+    """Return what a body says, fit to be shown in an error."""
+    if not response.body:
+        return "an empty body"
+    text = response.body[:4096]
+    if b"\0" in text:
+        return f"{len(response.body)} bytes of binary data"
+    page = text.lstrip().startswith(b"<")
+    words = " ".join(re.sub(rb"<[^>]*>", b" ", text).decode("utf-8", "backslashreplace").split())
+    return f'{"a web page" if page else "the text"}: "{sanitise(words)}"'

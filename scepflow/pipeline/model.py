@@ -1,24 +1,30 @@
 """A pipeline as a value: what a TOML file means once every check has passed.
 
-Must never hold: parsing, or anything that a run changes.
+Must never hold: reading of files, or anything that a run changes.
 """
 
 from __future__ import annotations
 
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-# Field types: msgspec resolves them when the class is made.
-from scepflow.options import PathTemplate, Template
+from scepflow.errors import OptionError
+from scepflow.options import Duration, PathTemplate, Template, UrlTemplate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from scepflow.stages import CsrBuilder, KeySource, OutputSink, Poller, Signer, Transport
 
 __all__ = ["CaOptions", "Pipeline", "RenewOptions"]
+
+_DIGEST_DIGITS = {"sha1": 40, "sha256": 64, "sha512": 128}
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
 
 
 class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +44,7 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         relax: names of single checks on replies to turn off, loudly.
     """
 
-    url: Template
+    url: UrlTemplate
     fingerprint: str | list[str] | None = None
     certificate: PathTemplate | None = None
     identifier: Template | None = None
@@ -49,6 +55,61 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     method: Literal["auto", "POST", "GET"] = "auto"
     security: Literal["strict", "default", "legacy"] = "default"
     relax: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could use.
+
+        Raises:
+            OptionError: ``where`` names the option.
+        """
+        for text in self.fingerprints:
+            self._check_fingerprint(text)
+        if self.relax:
+            self._check_relax()
+        from scepflow.engine.urls import check_url
+
+        try:
+            check_url(self.url)
+        except OptionError as error:
+            error.where = "url"
+            raise
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """The fingerprints as written, however many there are."""
+        if isinstance(self.fingerprint, str):
+            return (self.fingerprint,)
+        return tuple(self.fingerprint or ())
+
+    def _check_fingerprint(self, text: str) -> None:
+        # The same forms as scepflow.engine.trust.parse_fingerprint, which needs cryptography.
+        name, colon, rest = text.strip().lower().partition(":")
+        name = name.replace("-", "") if colon else ""
+        digits = re.sub(r"[\s:]", "", rest if name in _DIGEST_DIGITS else text.lower())
+        sizes = [_DIGEST_DIGITS[name]] if name in _DIGEST_DIGITS else list(_DIGEST_DIGITS.values())
+        if len(digits) not in sizes or not re.fullmatch("[0-9a-f]+", digits):
+            raise OptionError(
+                f"not a fingerprint: {text[:140]!r}",
+                where="fingerprint",
+                hint='write "sha256:" and 64 hex digits',
+            )
+        if len(digits) == _DIGEST_DIGITS["sha1"] and self.security != "legacy":
+            raise OptionError(
+                "a SHA-1 fingerprint can be forged",
+                where="fingerprint",
+                hint='use "sha256:" and 64 hex digits, or security = "legacy"',
+            )
+
+    def _check_relax(self) -> None:
+        from scepflow.engine.checks import CHECKS
+
+        for name in self.relax:
+            if name not in CHECKS:
+                near = difflib.get_close_matches(name, CHECKS, n=1)
+                guess = f'did you mean "{near[0]}"?  ' if near else ""
+                raise OptionError(
+                    f"no check is named {name!r}", where="relax", hint=f"{guess}known: {', '.join(CHECKS)}"
+                )
 
 
 class RenewOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,8 +125,27 @@ class RenewOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     key: Literal["new", "reuse"] = "new"
     message: Literal["auto", "renewal", "pkcsreq"] = "auto"
 
+    def __post_init__(self) -> None:
+        """Refuse a ``before`` that is no share and no time.
 
-class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
+        Raises:
+            OptionError: ``where`` names the option.
+        """
+        share = _SHARE.fullmatch(self.before)
+        try:
+            fits = 0 < float(share[1]) < 100 if share else Duration(self.before) > 0
+        except OptionError:
+            fits = False
+        if not fits:
+            raise OptionError(
+                f"neither a share of the lifetime nor a time: {self.before!r}",
+                where="before",
+                hint='write "33%" (more than 0, less than 100) or "30d"',
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
     """Six kinds of stages around the engine.
 
     Attributes:

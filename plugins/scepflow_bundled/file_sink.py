@@ -1,0 +1,181 @@
+"""The ``file`` sink: PEM or DER files.
+
+Must never hold: how files are replaced (``outputs``).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from scepflow.errors import OptionError, SinkError
+
+# Field types: msgspec resolves them when options are read.
+from scepflow.options import FileMode, PathTemplate, Secret
+from scepflow_bundled.outputs import (
+    FileSetSink,
+    Output,
+    check_owner,
+    check_target,
+    missing_directories,
+    owner_ids,
+)
+from scepflow_bundled.rendering import certificates_pem, key_bytes, reveal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cryptography import x509
+
+    from scepflow.engine.identity import Credential
+    from scepflow.stages import Run
+
+__all__ = ["FileSink"]
+
+_OPTIONS = ("key", "cert", "chain", "fullchain", "combined", "ca")
+_SECRET = ("key", "combined")
+_ONE_OBJECT = ("key", "cert", "ca")
+
+
+class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
+    """Key and certificates as PEM or DER files, each with the mode and owner you choose.
+
+    At least one file must be named; the files switch together.
+
+        [sink.file]
+        key = "gw1.key"
+        cert = "gw1.crt"
+        chain = "gw1-chain.pem"
+        owner = "www"
+
+    Attributes:
+        key: file for the private key.
+        cert: file for the certificate alone.
+        chain: file for the CA certificates, the issuer first, PEM.
+        fullchain: file for the certificate and then its chain, PEM.
+        combined: file for key, certificate and chain in one, PEM; it has the key's mode.
+        ca: file for the trust anchor alone, the last certificate of the chain.
+        format: ``pem``, or ``der`` for ``key``, ``cert`` and ``ca``.
+        mode: permissions of files without a key, whatever the umask.
+        key_mode: permissions of files with the key, whatever the umask.
+        owner: user name or number that owns the files; giving files away needs root.
+        group: group name or number of the files.
+        key_format: ``pkcs8``, or ``traditional`` for PKCS#1 (RSA) and SEC 1 (EC).
+        key_passphrase: secret that encrypts the key (PKCS#8, AES-256-CBC).
+        make_directories: make missing directories (mode 0755).
+    """
+
+    key: PathTemplate | None = None
+    cert: PathTemplate | None = None
+    chain: PathTemplate | None = None
+    fullchain: PathTemplate | None = None
+    combined: PathTemplate | None = None
+    ca: PathTemplate | None = None
+    format: Literal["pem", "der"] = "pem"
+    mode: FileMode = FileMode("0644")
+    key_mode: FileMode = FileMode("0600")
+    owner: str | int | None = None
+    group: str | int | None = None
+    key_format: Literal["pkcs8", "traditional"] = "pkcs8"
+    key_passphrase: Secret | None = None
+    make_directories: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse options that make no sense together."""
+        names = self._names()
+        if not names:
+            raise OptionError(
+                "the file sink writes nothing", hint=f"name at least one of {', '.join(_OPTIONS)}"
+            )
+        _refuse_same_file(names)
+        several = [option for option in names if option not in _ONE_OBJECT]
+        if self.format == "der" and several:
+            raise OptionError(
+                f"{several[0]} cannot be DER, which holds one object",
+                hint='use a second sink with format = "pem"',
+            )
+        if self.key_passphrase and self.key_format != "pkcs8":
+            raise OptionError(
+                "key_passphrase needs key_format pkcs8", hint='leave out key_format = "traditional"'
+            )
+        if self.key_passphrase and not {"key", "combined"} & set(names):
+            raise OptionError("key_passphrase without a key to encrypt", hint="name key or combined")
+
+    def _names(self) -> dict[str, PathTemplate]:
+        return {option: name for option in _OPTIONS if (name := getattr(self, option)) is not None}
+
+    def describe(self) -> str:
+        """Return the file names."""
+        return ", ".join(self._names().values())
+
+    def check(self, run: Run) -> None:
+        """Look at every target, the owner and the passphrase."""
+        for name in self._names().values():
+            check_target(run.path(name), make_directories=self.make_directories)
+        check_owner(*owner_ids(self.owner, self.group))
+        self._passphrase(run)
+
+    def directories(self, run: Run) -> Mapping[Path, int]:
+        """Return the missing directories if they may be made."""
+        if not self.make_directories:
+            return {}
+        paths = [run.path(name) for name in self._names().values()]
+        return {directory: 0o755 for path in paths for directory in missing_directories(path)}
+
+    def outputs(self, issued: Credential, run: Run) -> list[Output]:
+        """Return the named files, those with the key first."""
+        if self._names().keys() & set(_SECRET) and self.key_mode & 0o007:
+            run.warn(
+                "key-mode", f"key_mode {self.key_mode:04o} lets every user of this machine at the private key"
+            )
+        uid, gid = owner_ids(self.owner, self.group)
+        contents = self._contents(issued, self._passphrase(run))
+        return [
+            Output(
+                path=run.path(name),
+                content=contents[option](),
+                mode=self.key_mode if option in _SECRET else self.mode,
+                uid=uid,
+                gid=gid,
+            )
+            for option, name in sorted(self._names().items(), key=lambda item: item[0] not in _SECRET)
+        ]
+
+    def _passphrase(self, run: Run) -> str | None:
+        return reveal(self.key_passphrase, option="key_passphrase", run=run) if self.key_passphrase else None
+
+    def _contents(self, issued: Credential, passphrase: str | None) -> dict[str, Callable[[], bytes]]:
+        encoding = Encoding.DER if self.format == "der" else Encoding.PEM
+        cert, chain = issued.certificate, issued.chain
+
+        def key() -> bytes:
+            return key_bytes(issued.key, encoding=encoding, key_format=self.key_format, passphrase=passphrase)
+
+        return {
+            "key": key,
+            "cert": lambda: cert.public_bytes(encoding),
+            "chain": lambda: certificates_pem(_present(chain)),
+            "fullchain": lambda: certificates_pem([cert, *chain]),
+            "combined": lambda: key() + certificates_pem([cert, *chain]),
+            "ca": lambda: _present(chain)[-1].public_bytes(encoding),
+        }
+
+
+def _present(chain: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:
+    if not chain:
+        raise SinkError("there is no CA certificate to write", hint="leave out chain and ca")
+    return chain
+
+
+def _refuse_same_file(names: Mapping[str, str]) -> None:
+    seen: dict[str, str] = {}
+    for option, name in names.items():
+        other = seen.setdefault(os.path.normpath(name), option)
+        if other != option:
+            raise OptionError(
+                f"{other} and {option} name the same file: {name}",
+                hint="combined holds key, certificate and chain",
+            )

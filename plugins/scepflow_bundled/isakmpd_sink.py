@@ -1,0 +1,136 @@
+"""The ``isakmpd`` sink: the directories that OpenBSD's isakmpd(8) and iked(8) read.
+
+Must never hold: how files are replaced (``outputs``).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cryptography import x509
+
+from scepflow.errors import OptionError, SinkError
+
+# Field types: msgspec resolves them when options are read.
+from scepflow.options import PathTemplate, Template
+from scepflow_bundled.outputs import FileSetSink, Output, check_directory, check_target
+from scepflow_bundled.rendering import certificates_pem, common_name, key_bytes, sha256_hex
+
+if TYPE_CHECKING:
+    from scepflow.engine.identity import Credential
+    from scepflow.stages import Run
+
+__all__ = ["IsakmpdSink"]
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._:-]+")
+# isakmpd refuses a key that others can read; the directories are those of OpenBSD's base system.
+_MODES = {"private": 0o700, "certs": 0o755, "ca": 0o755, "crls": 0o755}
+
+
+class IsakmpdSink(FileSetSink, frozen=True, kw_only=True, tag="isakmpd"):
+    """The directory tree of OpenBSD's isakmpd or iked: key, certificate and issuing CA.
+
+    Writes private/local.key (0600), certs/ID.crt and ca/ISSUER.crt, makes crls/,
+    and makes directories that are missing.
+
+        [sink.isakmpd]
+        base = "/etc/isakmpd"
+
+    Attributes:
+        base: top directory; without it /etc/isakmpd or /etc/iked, by ``layout``.
+        layout: the daemon, ``isakmpd`` or ``iked``.
+        id: file name under certs/ without .crt; without it the certificate's first IP address, else DNS name, else common name.
+        chain: also put the CAs above the issuer into ca/, which makes the daemon trust what they issue.
+    """
+
+    base: PathTemplate | None = None
+    layout: Literal["isakmpd", "iked"] = "isakmpd"
+    id: Template | None = None
+    chain: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an id that is no plain file name."""
+        if self.id is not None and self.id != (_file_name(self.id) or None):
+            raise OptionError(
+                f"id is no plain file name: {str(self.id)!r}",
+                hint="use letters, digits and . _ : - and do not begin with a dot or a hyphen",
+            )
+
+    def describe(self) -> str:
+        """Return the top directory."""
+        return self._base()
+
+    def _base(self) -> str:
+        return self.base or f"/etc/{self.layout}"
+
+    def directories(self, run: Run) -> dict[Path, int]:
+        """Return the top directory and the four below it."""
+        base = run.path(self._base())
+        return {base: 0o755, **{base / name: mode for name, mode in _MODES.items()}}
+
+    def check(self, run: Run) -> None:
+        """Look at the directories, or where they will be made, and at the key's place."""
+        base, *below = self.directories(run)
+        for directory in below:
+            present = next((d for d in (directory, base) if d.exists()), base.parent)
+            check_directory(present)
+        key = base / "private" / "local.key"
+        if key.parent.exists():
+            check_target(key)
+
+    def outputs(self, issued: Credential, run: Run) -> list[Output]:
+        """Return key, certificate and the CA that issued it (not the RA that answered)."""
+        if not issued.chain:
+            raise SinkError("there is no CA certificate to write")
+        base = run.path(self._base())
+        name = self.id or _identity(issued.certificate)
+        authorities = issued.chain if self.chain else issued.chain[:1]
+        return [
+            Output(
+                path=base / "private" / "local.key",
+                content=key_bytes(issued.key, key_format="traditional"),
+                mode=0o600,
+            ),
+            _public(base / "certs" / f"{name}.crt", issued.certificate),
+            *(_public(_authority_path(base / "ca", ca), ca) for ca in authorities),
+        ]
+
+
+def _public(path: Path, certificate: x509.Certificate) -> Output:
+    return Output(path=path, content=certificates_pem([certificate]), mode=0o644)
+
+
+def _file_name(text: str) -> str:
+    """Return text from a certificate as a plain file name, or "" (S-061)."""
+    return _UNSAFE.sub("-", text).lstrip(".-")[:120]
+
+
+def _identity(certificate: x509.Certificate) -> str:
+    """Return what the peers know this host by, as a file name."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        addresses = names.get_values_for_type(x509.IPAddress)
+        known = [*map(str, addresses), *names.get_values_for_type(x509.DNSName)]
+    except (ValueError, x509.ExtensionNotFound):
+        known = []
+    candidates = (_file_name(text) for text in [*known, common_name(certificate)])
+    return next(filter(None, candidates), sha256_hex(certificate)[:16])
+
+
+def _authority_path(directory: Path, certificate: x509.Certificate) -> Path:
+    """Return the CA's file: its common name, and its fingerprint where that name is another CA's."""
+    fingerprint = sha256_hex(certificate)
+    name = _file_name(common_name(certificate)) or fingerprint[:16]
+    path = directory / f"{name}.crt"
+    return directory / f"{name}-{fingerprint[:8]}.crt" if _holds_another(path, certificate) else path
+
+
+def _holds_another(path: Path, certificate: x509.Certificate) -> bool:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()) != certificate
+    except OSError:
+        return False  # nothing there, or a problem that staging will report
+    except ValueError:
+        return True

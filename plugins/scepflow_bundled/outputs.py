@@ -1,0 +1,333 @@
+"""Files that switch together: staged beside their targets, then renamed, all or none (S-055).
+
+A staged file is made with O_EXCL and O_NOFOLLOW, mode 0600, and has its final
+owner and mode before its first byte (S-054, S-063).
+Must never hold: what is in the files.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import stat
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scepflow.errors import SinkError
+from scepflow.stages import OutputSink, Prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from scepflow.engine.identity import Credential
+    from scepflow.stages import Run
+
+__all__ = [
+    "FileSetSink",
+    "Output",
+    "check_directory",
+    "check_owner",
+    "check_target",
+    "missing_directories",
+    "owner_ids",
+    "prepare_outputs",
+]
+
+_PREFIX = ".scepflow-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One file to write.
+
+    Attributes:
+        path: the target, absolute.
+        content: its whole content.
+        mode: permission bits, 0 to 0o777, whatever the umask.
+        uid: numeric owner, or -1 for the one who runs.
+        gid: numeric group, or -1 for the one who runs.
+    """
+
+    path: Path
+    content: bytes = field(repr=False)
+    mode: int
+    uid: int = -1
+    gid: int = -1
+
+
+class FileSetSink(OutputSink, frozen=True, kw_only=True):
+    """Base of the sinks that write files: all files of a sink switch together, or none does."""
+
+    def outputs(self, issued: Credential, run: Run) -> Sequence[Output]:
+        """Return the files, in the order in which they switch: the key before its certificate.
+
+        Raises:
+            SinkError: a file's content cannot be made.
+        """
+        raise NotImplementedError
+
+    def directories(self, run: Run) -> Mapping[Path, int]:  # noqa: ARG002  # subclasses need it
+        """Return directories to make if they are missing, outer first, and their modes."""
+        return {}
+
+    def prepare(self, issued: Credential, run: Run) -> Prepared:
+        """Stage every file beside its target."""
+        return prepare_outputs(self.outputs(issued, run), directories=self.directories(run))
+
+    def write(self, issued: Credential, run: Run) -> None:
+        """Replace every file, or none."""
+        self.prepare(issued, run).commit()
+
+
+def prepare_outputs(outputs: Sequence[Output], *, directories: Mapping[Path, int] | None = None) -> Prepared:
+    """Stage files beside their targets.
+
+    Args:
+        outputs: one file or more, in the order in which they switch.
+        directories: directories to make if they are missing, outer first, and their modes.
+
+    Raises:
+        SinkError: something cannot be staged; nothing is left behind.
+    """
+    staged = _StagedFiles()
+    try:
+        for directory, mode in (directories or {}).items():
+            staged.make(directory, mode)
+        for output in outputs:
+            staged.add(output)
+    except BaseException:
+        staged.discard()
+        raise
+    return Prepared(commit=staged.commit, discard=staged.discard)
+
+
+class _StagedFiles:
+    """The files and directories that one sink has made and not yet put in place."""
+
+    def __init__(self) -> None:
+        self._files: list[tuple[Path, Path]] = []
+        self._made: list[Path] = []
+
+    def make(self, directory: Path, mode: int) -> None:
+        """Make a directory unless it is there; one that is there keeps its mode."""
+        with _explained(directory):
+            if directory.is_dir():
+                return
+            directory.mkdir(0o700)
+            self._made.append(directory)
+            directory.chmod(mode)
+
+    def add(self, output: Output) -> None:
+        path = output.path
+        if any(_same_place(path, other) for _, other in self._files):
+            raise SinkError(f"{path}: two options name this file")
+        with _explained(path):
+            _refuse_odd_target(path)
+            descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=path.parent)
+            self._files.append((Path(name), path))
+            with os.fdopen(descriptor, "wb") as file:
+                _hand_over(descriptor, output)
+                file.write(output.content)
+                file.flush()
+                os.fsync(descriptor)
+
+    def commit(self) -> None:
+        aside: dict[Path, Path | None] = {}
+        last = self._files[-1][1]
+        try:
+            for temporary, path in self._files:
+                with _explained(path):
+                    _refuse_odd_target(path)
+                    if path != last:  # nothing can fail after the last one
+                        aside[path] = _set_aside(path, Path(f"{temporary}-old"))
+                    os.replace(temporary, path)  # noqa: PTH105  # beside os.link
+            self._made, made = [], self._made
+        except SinkError as error:
+            _put_back(aside, error)
+            raise
+        finally:
+            self.discard()
+            for old in aside.values():
+                _remove(old)
+        _sync({path.parent for _, path in self._files} | {directory.parent for directory in made})
+
+    def discard(self) -> None:
+        for temporary, _ in self._files:
+            _remove(temporary)
+        for directory in reversed(self._made):
+            with suppress(OSError):
+                directory.rmdir()
+
+
+def _same_place(one: Path, other: Path) -> bool:
+    return one.name == other.name and one.parent.resolve() == other.parent.resolve()
+
+
+def _hand_over(descriptor: int, output: Output) -> None:
+    if (output.uid, output.gid) != (-1, -1):
+        try:
+            os.fchown(descriptor, output.uid, output.gid)
+        except OSError as error:
+            raise SinkError(
+                f"{output.path}: the owner cannot be set: {_reason(error)}",
+                hint="only root may give a file away: run as root, or leave out owner and group",
+            ) from None
+    os.fchmod(descriptor, output.mode)
+
+
+def _set_aside(path: Path, old: Path) -> Path | None:
+    """Keep what is at the path under a second name; None when nothing is there."""
+    try:
+        os.link(path, old)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        # No hard links on this filesystem, or not to a stranger's file: the path is empty for a moment.
+        path.rename(old)
+    return old
+
+
+def _put_back(aside: dict[Path, Path | None], error: SinkError) -> None:
+    """Undo the renames, the last one first; say so in the error when one cannot be undone."""
+    for path, old in reversed(aside.items()):
+        try:
+            if old is None:
+                path.unlink(missing_ok=True)
+            else:
+                os.replace(old, path)  # noqa: PTH105  # beside os.link
+        except OSError as failure:  # one that fails stops no other
+            aside[path] = None  # keep the old content: it is not at its place
+            error.message += f"; {path} could not be put back ({_reason(failure)}): it holds the new content"
+            error.message += f", the old one is {old.name}" if old else ""
+            error.args = (error.message,)
+
+
+def _remove(path: Path | None) -> None:
+    with suppress(OSError):
+        if path:
+            path.unlink(missing_ok=True)
+
+
+def _sync(directories: set[Path]) -> None:
+    """Make the renames durable, on filesystems that can."""
+    for directory in directories:
+        with suppress(OSError):
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn an OSError into a SinkError that names the target, not the staged file."""
+    hints = {
+        errno.EACCES: f"let uid {os.geteuid()} write to {path.parent}",
+        errno.ENOENT: f"make the directory: mkdir -p {path.parent}",
+        errno.ENOSPC: "make room on the disk, then run again",
+        errno.EDQUOT: "make room on the disk, then run again",
+        errno.EROFS: "mount it writable; in a systemd service, add ReadWritePaths=",
+    }
+    try:
+        yield
+    except OSError as error:
+        raise SinkError(f"{path}: {_reason(error)}", hint=hints.get(error.errno or 0)) from error
+
+
+def _refuse_odd_target(path: Path) -> None:
+    """Refuse what a rename would replace by surprise: a link, a directory, a device (S-063)."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode):
+        raise SinkError(f"{path}: is a symbolic link", hint="name the file it points to, or remove the link")
+    if not stat.S_ISREG(mode):
+        what = "is a directory" if stat.S_ISDIR(mode) else "is not a regular file"
+        raise SinkError(f"{path}: {what}", hint="name another file, or move what is there")
+
+
+def missing_directories(path: Path) -> list[Path]:
+    """Return the directories above a file that do not exist, outer first."""
+    return [directory for directory in reversed(path.parents) if not directory.exists()]
+
+
+def owner_ids(owner: str | int | None, group: str | int | None) -> tuple[int, int]:
+    """Return the numeric owner and group, -1 where none is named.
+
+    Raises:
+        SinkError: there is no such user or group.
+    """
+    return _numeric(owner, kind="user"), _numeric(group, kind="group")
+
+
+def _numeric(name: str | int | None, *, kind: str) -> int:
+    if name is None:
+        return -1
+    if isinstance(name, int) or name.isdecimal():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise SinkError(f"there is no {kind} {name!r}", hint=f"make the {kind}, or give its number") from None
+
+
+def check_owner(uid: int, gid: int) -> None:
+    """Raise if the process may not give a file this owner and group.
+
+    Args:
+        uid: numeric owner, or -1.
+        gid: numeric group, or -1.
+
+    Raises:
+        SinkError: it may not.
+    """
+    me = os.geteuid()
+    if me and (uid not in (-1, me) or gid not in (-1, os.getegid(), *os.getgroups())):
+        raise SinkError(
+            f"uid {me} may not give files to owner {uid}, group {gid}",
+            hint="run as root, or leave out owner and group",
+        )
+
+
+def check_directory(directory: Path) -> None:
+    """Raise if files cannot be made in a directory.
+
+    Raises:
+        SinkError: it is missing, not a directory, or not writable.
+    """
+    if not directory.is_dir():
+        raise SinkError(
+            f"{directory}: is not a directory" if directory.exists() else f"{directory}: no such directory",
+            hint=f"make the directory: mkdir -p {directory}",
+        )
+    effective = os.access in os.supports_effective_ids
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=effective):
+        raise SinkError(f"{directory}: not writable by uid {os.geteuid()}")
+
+
+def check_target(path: Path, *, make_directories: bool = False) -> None:
+    """Raise if a file cannot be replaced, and change nothing.
+
+    Args:
+        path: the target, absolute.
+        make_directories: whether missing directories above it will be made.
+
+    Raises:
+        SinkError: the target is a link, a directory or a device, or its directory is not writable.
+    """
+    missing = missing_directories(path) if make_directories else []
+    directory = missing[0].parent if missing else path.parent
+    check_directory(directory)
+    with _explained(path):
+        _refuse_odd_target(path)

@@ -1,0 +1,135 @@
+"""What is the same in every PKIOperation: seal and sign a request, check and open its reply.
+
+Must never hold: what a message type means, or state from one message to the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scepflow.engine import algorithms, cms, messages
+from scepflow.engine.algorithms import Security
+from scepflow.engine.checks import Checks
+from scepflow.engine.exchange import HttpRequest, cms_body
+from scepflow.engine.urls import operation_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from scepflow.engine.algorithms import Choice
+    from scepflow.engine.exchange import HttpResponse
+    from scepflow.engine.identity import SigningIdentity
+    from scepflow.engine.messages import CertRep, MessageType
+    from scepflow.engine.trust import Bundle
+
+__all__ = ["Channel", "Message"]
+
+MAX_REPLY_BYTES = 1 << 20  # S-031
+MAX_CRL_REPLY_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Names one message of a transaction.
+
+    Attributes:
+        type: what is asked.
+        transaction_id: printable text.
+        sender_nonce: 16 fresh random bytes.
+    """
+
+    type: MessageType
+    transaction_id: str
+    sender_nonce: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """Everything that the messages to one CA have in common.
+
+    Attributes:
+        url: the configured address.
+        bundle: the authenticated CA.
+        identity: who signs requests and decrypts replies.
+        choice: the algorithms of requests.
+        random_bytes: source of content keys.
+        security: the policy on replies.
+        relaxed: checks that are turned off.
+        challenge_password: keys envelopes where a certificate's key cannot.
+    """
+
+    url: str
+    bundle: Bundle
+    identity: SigningIdentity
+    choice: Choice
+    random_bytes: Callable[[int], bytes]
+    security: Security = Security.DEFAULT
+    relaxed: frozenset[str] = frozenset()
+    challenge_password: str | None = None
+
+    def request(self, message: Message, content: bytes, *, now: datetime) -> HttpRequest:
+        """Return the PKIOperation that carries the content, encrypted and signed (RFC 8894 §4.1, §4.3).
+
+        Raises:
+            TrustError: the CA's certificate cannot receive, see `cms.build_envelope`.
+        """
+        envelope = cms.build_envelope(
+            content,
+            recipient=self.bundle.recipient,
+            cipher=self.choice.cipher,
+            random_bytes=self.random_bytes,
+            challenge_password=self.challenge_password,
+        )
+        body = messages.build_request(
+            message.type,
+            envelope,
+            transaction_id=message.transaction_id,
+            sender_nonce=message.sender_nonce,
+            identity=self.identity,
+            digest=self.choice.digest,
+            signing_time=now,
+        )
+        limit = MAX_CRL_REPLY_BYTES if message.type is messages.MessageType.GET_CRL else MAX_REPLY_BYTES
+        post = self.choice.method == "POST"
+        return HttpRequest(
+            method=self.choice.method,
+            operation="PKIOperation",
+            url=operation_url(self.url, "PKIOperation", message=None if post else body),
+            headers={"Content-Type": "application/x-pki-message"} if post else {},
+            body=body if post else b"",
+            max_response_bytes=limit,
+        )
+
+    def reply(self, message: Message, response: HttpResponse) -> tuple[CertRep, Checks]:
+        """Return the reply to a message once it passed every check short of decryption.
+
+        Raises:
+            TransportError: an HTTP error without a reply in it.
+            TrustError, ProtocolError: see `messages.parse_cert_rep`.
+        """
+        checks = Checks(self.relaxed)
+        cert_rep = messages.parse_cert_rep(
+            cms_body(response),
+            trusted=self.bundle.signers,
+            transaction_id=message.transaction_id,
+            sender_nonce=message.sender_nonce,
+            security=self.security,
+            checks=checks,
+        )
+        return cert_rep, checks
+
+    def open(self, cert_rep: CertRep, checks: Checks) -> cms.SignedData:
+        """Return the certs-only answer in a SUCCESS, decrypted.
+
+        Raises:
+            TrustError: the policy refuses its cipher.
+            ProtocolError: it does not open, or holds something else.
+        """
+        envelope = cms.parse_envelope(cert_rep.envelope or b"")
+        for finding in algorithms.check_reply(cert_rep.digest, envelope.cipher, self.security):
+            checks.findings[:] = [f for f in checks.findings if f.code != finding.code]
+            checks.note(finding.code, finding.text)
+        content = cms.open_envelope(envelope, self.identity, challenge_password=self.challenge_password)
+        return cms.parse_signed_data(content)

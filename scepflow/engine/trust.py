@@ -1,0 +1,336 @@
+"""The CA's certificates: reading GetCACert, authenticating it, choosing the recipient, verifying chains.
+
+Must never hold: trust in a certificate because it came with a message.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from OpenSSL import crypto
+
+from scepflow.engine import cms
+from scepflow.engine.algorithms import MAX_RSA_BITS
+from scepflow.engine.checks import Finding
+from scepflow.errors import ProtocolError, TrustError
+from scepflow.text import sanitise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+__all__ = ["Bundle", "authenticate", "fingerprint", "parse_certificates", "parse_fingerprint"]
+
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s(.*?)-----END \1-----", re.DOTALL)
+_HASHES = {"sha1": (hashes.SHA1, 40), "sha256": (hashes.SHA256, 64), "sha512": (hashes.SHA512, 128)}
+
+
+def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
+    """Read certificates from DER, certs-only CMS, PEM or base64; what it is shows in the bytes (Q-100 to Q-103).
+
+    Args:
+        data: the answer to GetCACert, or a file.
+
+    Returns:
+        The certificates without duplicates, in the order they came, at least one (Q-104).
+
+    Raises:
+        ProtocolError: none of these, or no certificate in it.
+    """
+    certificates = tuple(dict.fromkeys(_parse(data.strip(b" \t\r\n"))))
+    if not certificates:
+        raise ProtocolError("no certificate in it", section="RFC 8894 §4.2.1 Get CA Certificate")
+    return certificates
+
+
+def _parse(data: bytes) -> tuple[x509.Certificate, ...]:
+    if data.startswith(b"\x30"):
+        return _parse_der(data)
+    if b"-----BEGIN " in data:
+        blocks = [(label, body) for label, body in _PEM.findall(data) if label != b"PRIVATE KEY"]
+        ders = [
+            _base64(body)
+            for label, body in blocks
+            if label in (b"CERTIFICATE", b"PKCS7", b"CMS", b"TRUSTED CERTIFICATE")
+        ]
+        return tuple(certificate for der in ders for certificate in _parse_der(der))
+    return _parse_der(_base64(data))
+
+
+def _base64(text: bytes) -> bytes:
+    try:
+        return binascii.a2b_base64(b"".join(text.split()), strict_mode=True)
+    except binascii.Error:
+        raise ProtocolError(
+            f'neither a certificate nor a CMS bundle: "{sanitise(text, limit=60)}"',
+            section="RFC 8894 §4.2.1 Get CA Certificate",
+            hint="is this the address of the SCEP service, or of a web page?",
+        ) from None
+
+
+def _parse_der(der: bytes) -> tuple[x509.Certificate, ...]:
+    try:
+        return (x509.load_der_x509_certificate(der),)
+    except ValueError:
+        return cms.parse_signed_data(der).certificates()
+
+
+def fingerprint(certificate: x509.Certificate, algorithm: str = "sha256") -> str:
+    """Return ``sha256:`` and the digest of the certificate's DER in lower-case hex (RFC 8894 §2.2)."""
+    return f"{algorithm}:{certificate.fingerprint(_HASHES[algorithm][0]()).hex()}"
+
+
+def parse_fingerprint(text: str) -> str:
+    """Return a fingerprint in the form that `fingerprint` gives.
+
+    Accepts colons, spaces and both cases, with or without ``sha256:`` (C-006).
+
+    Raises:
+        ValueError: another algorithm, or not all of its hex digits (S-080: truncated prints are refused).
+    """
+    head, colon, tail = text.strip().lower().partition(":")
+    named = head.replace("-", "") if colon else ""
+    digits = re.sub(r"[\s:]", "", tail if named in _HASHES else text.lower())
+    algorithm = (
+        named
+        if named in _HASHES
+        else next((n for n, (_, size) in _HASHES.items() if size == len(digits)), "")
+    )
+    if not algorithm or len(digits) != _HASHES[algorithm][1] or not re.fullmatch(r"[0-9a-f]+", digits):
+        raise ValueError(f"not a fingerprint: {text!r}; write sha256: and 64 hex digits")
+    return f"{algorithm}:{digits}"
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate may issue others; one of X.509 version 1 may if it is self-issued."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return certificate.issuer == certificate.subject
+    except ValueError:
+        return False
+
+
+def key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+    """Return the key usage, or None when the certificate has none or it cannot be read."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+
+
+class ChainVerifier:
+    """Verifies certificates up to trust anchors, which need not be self-signed.
+
+    Args:
+        anchors: certificates trusted by themselves.
+        intermediates: CA certificates that may stand between.
+    """
+
+    def __init__(
+        self, anchors: Iterable[x509.Certificate], intermediates: Iterable[x509.Certificate]
+    ) -> None:
+        self._store = crypto.X509Store()
+        self._store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        for anchor in anchors:
+            self._store.add_cert(crypto.X509.from_cryptography(anchor))
+        self._intermediates = [crypto.X509.from_cryptography(certificate) for certificate in intermediates]
+
+    def chain(
+        self, certificate: x509.Certificate, at: datetime, *, between: Iterable[x509.Certificate] = ()
+    ) -> tuple[x509.Certificate, ...]:
+        """Return the verified chain above a certificate, its issuer first, an anchor last.
+
+        Args:
+            certificate: the certificate to verify.
+            at: the time for which it must be valid, aware UTC.
+            between: more CA certificates that may stand between; they are not trusted by this.
+
+        Raises:
+            TrustError: it does not chain to an anchor, or something on the way is not valid.
+        """
+        self._store.set_time(at)
+        context = crypto.X509StoreContext(
+            self._store,
+            crypto.X509.from_cryptography(certificate),
+            [*self._intermediates, *map(crypto.X509.from_cryptography, between)],
+        )
+        try:
+            verified = context.get_verified_chain()
+        except crypto.X509StoreContextError as error:
+            at_fault = sanitise(error.certificate.to_cryptography().subject.rfc4514_string())
+            raise TrustError(f"{error}: {at_fault}", check="chain") from None
+        return tuple(link.to_cryptography() for link in verified[1:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """What GetCACert gave, authenticated.
+
+    Attributes:
+        certificates: those that chain to an anchor, in the order they came.
+        anchors: the certificates that were pinned, by fingerprint or file.
+        ca_certificate: the CA certificate that issues.
+        recipient: the certificate that requests are encrypted for.
+        signers: the certificates that may sign replies.
+        by: how it was authenticated, for humans.
+        findings: what should be said about it.
+    """
+
+    certificates: tuple[x509.Certificate, ...]
+    anchors: tuple[x509.Certificate, ...]
+    ca_certificate: x509.Certificate
+    recipient: x509.Certificate
+    signers: tuple[x509.Certificate, ...]
+    by: str
+    findings: tuple[Finding, ...] = ()
+
+    @cached_property
+    def verifier(self) -> ChainVerifier:
+        """Verifies what this CA issues."""
+        return ChainVerifier(self.anchors, [c for c in self.certificates if is_ca(c)])
+
+
+def authenticate(
+    certificates: Sequence[x509.Certificate],
+    *,
+    fingerprints: Sequence[str] = (),
+    anchors: Sequence[x509.Certificate] = (),
+    recipient: str | None = None,
+    signer: str | None = None,
+    now: datetime,
+) -> Bundle:
+    """Authenticate a CA's answer to GetCACert (RFC 8894 §2.2 CA Certificate Distribution).
+
+    A fingerprint may be that of any CA certificate in the answer; every other
+    certificate must chain to it, or it is left out (C-009, S-081).
+
+    Args:
+        certificates: what came.
+        fingerprints: pins, as `parse_fingerprint` gives them.
+        anchors: trusted CA certificates from a file.
+        recipient: fingerprint of the certificate to encrypt for, instead of the choice by key usage.
+        signer: fingerprint of the only certificate that may sign replies.
+        now: current time, aware UTC.
+
+    Raises:
+        TrustError: nothing was pinned, or nothing that came fits what was pinned.
+    """
+    pinned = [c for c in certificates if any(fingerprint(c, p.partition(":")[0]) == p for p in fingerprints)]
+    trusted_roots = (*anchors, *(c for c in pinned if is_ca(c)))
+    if not trusted_roots:
+        raise _not_authenticated(certificates, fingerprints=fingerprints, pinned=pinned)
+    verifier = ChainVerifier(trusted_roots, [c for c in certificates if is_ca(c)])
+    kept: list[x509.Certificate] = []
+    findings: list[Finding] = []
+    for certificate in dict.fromkeys((*certificates, *anchors)):
+        try:
+            verifier.chain(certificate, now)
+        except TrustError as error:
+            findings.append(Finding("untrusted-certificate", f"left out of the CA's answer: {error.message}"))
+        else:
+            kept.append(certificate)
+    delivered = [c for c in kept if c in certificates]
+    if not delivered:
+        raise TrustError(
+            f"nothing in the CA's answer is valid under the trusted CA: {findings[0].text}",
+            check="ca-authentication",
+            hint=_seen(certificates),
+        )
+    return Bundle(
+        certificates=tuple(kept),
+        anchors=trusted_roots,
+        ca_certificate=_issuing_ca(kept),
+        recipient=_named(delivered, recipient, "encryption")
+        if recipient
+        else choose_recipient(delivered, now),
+        signers=(_named(delivered, signer, "signing"),) if signer else tuple(kept),
+        by=f"fingerprint {fingerprint(pinned[0])}" if pinned else "CA certificate file",
+        findings=tuple(findings),
+    )
+
+
+def _not_authenticated(
+    certificates: Sequence[x509.Certificate],
+    *,
+    fingerprints: Sequence[str],
+    pinned: Sequence[x509.Certificate],
+) -> TrustError:
+    if pinned:
+        message = "the fingerprint is that of a certificate which is not a CA's"
+    elif fingerprints:
+        message = "no certificate of the CA has the fingerprint that is pinned"
+    else:
+        message = "the CA is not authenticated: neither fingerprint nor certificate is set in [ca]"
+    return TrustError(message, check="ca-authentication", hint=_seen(certificates))
+
+
+def _seen(certificates: Sequence[x509.Certificate]) -> str:
+    lines = ["the CA sent the following; compare with what its operator tells you, not with this:"]
+    for certificate in certificates:
+        role = "CA" if is_ca(certificate) else "RA"
+        subject = sanitise(certificate.subject.rfc4514_string(), limit=80)
+        lines.append(f'  {role} {subject}\n     fingerprint = "{fingerprint(certificate)}"')
+    return "\n".join(lines)
+
+
+def _issuing_ca(certificates: Sequence[x509.Certificate]) -> x509.Certificate:
+    """Return the CA certificate that issued the RA's, else the lowest CA certificate."""
+    authorities = [c for c in certificates if is_ca(c)]
+    for ra_certificate in (c for c in certificates if not is_ca(c)):
+        for authority in authorities:
+            if authority.subject == ra_certificate.issuer:
+                return authority
+    lowest = [c for c in authorities if not any(c.subject == o.issuer for o in authorities if o is not c)]
+    return (lowest or authorities)[0]
+
+
+def _named(certificates: Sequence[x509.Certificate], wanted: str, purpose: str) -> x509.Certificate:
+    for certificate in certificates:
+        if fingerprint(certificate, wanted.partition(":")[0]) == wanted:
+            return certificate
+    raise TrustError(
+        f"the CA did not send the {purpose} certificate that is pinned",
+        check="ca-authentication",
+        hint=_seen(certificates),
+    )
+
+
+def choose_recipient(certificates: Sequence[x509.Certificate], now: datetime) -> x509.Certificate:
+    """Choose the certificate that requests are encrypted for (Q-004, Q-011, Q-125).
+
+    RSA keys that are valid now, ranked: RA with keyEncipherment, CA with it, RA
+    without a key usage or with only dataEncipherment, CA without a key usage, any. Ties: the newest.
+    Without an RSA key the CA itself is taken, whose key then needs a challenge to encrypt with.
+
+    Raises:
+        TrustError: no certificate is valid now.
+    """
+    valid = [c for c in certificates if c.not_valid_before_utc <= now <= c.not_valid_after_utc]
+    if not valid:
+        raise TrustError(
+            "every certificate of the CA has expired or is not valid yet", check="ca-authentication"
+        )
+    able = [c for c in valid if _can_receive(c)]
+    return min(able or valid, key=lambda c: (_recipient_rank(c), -c.not_valid_before_utc.timestamp()))
+
+
+def _can_receive(certificate: x509.Certificate) -> bool:
+    key = certificate.public_key()
+    return isinstance(key, rsa.RSAPublicKey) and key.key_size <= MAX_RSA_BITS
+
+
+def _recipient_rank(certificate: x509.Certificate) -> int:
+    usage, ca = key_usage(certificate), is_ca(certificate)
+    if usage is not None and usage.key_encipherment:
+        return 2 if ca else 1
+    if not ca and (usage is None or usage.data_encipherment):
+        return 3
+    return 4 if ca and usage is None else 5

@@ -1,0 +1,272 @@
+"""Values against the types of a Struct's fields: conversion, and every fault at once.
+
+msgspec stops at the first error and names no place. So a value that does not
+convert is taken apart, and its parts are converted one by one.
+Must never hold: positions in a file, or knowledge of a single table.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+from scepflow.errors import OptionError
+from scepflow.options import Duration, FileMode, Secret, Template
+from scepflow.pipeline.locate import KeyPath, dotted
+from scepflow.text import sanitise
+
+__all__ = ["Fault", "as_toml", "choices", "faults", "fields_of", "filler", "members", "near", "parts"]
+
+Hook = Callable[[Any, Any], Any]
+
+_WORDS = {
+    "str": "text",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "null": "",
+    "list": "a list",
+    "dict": "a table",
+}
+_EXPECTED = re.compile(r"Expected `([^`]*)`(.*?)(?:, got `?[^`]*`?)?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong.
+
+    Attributes:
+        path: the key path of the value, or of the table that lacks something.
+        message: what is wrong, without secrets.
+        hint: what to do about it, or None.
+        at: whether the key or the value is to blame.
+    """
+
+    path: KeyPath
+    message: str
+    hint: str | None = None
+    at: Literal["key", "value"] = "value"
+
+
+def filler(values: Mapping[str, str]) -> Hook:
+    """Return the msgspec ``dec_hook`` that makes option types, with templates filled in.
+
+    Args:
+        values: the names that templates may use, and their values.
+    """
+
+    def hook(type_: Any, value: Any) -> Any:
+        if not issubclass(type_, Template):
+            return type_(value)
+        if not isinstance(value, str):
+            raise OptionError(f"must be text, got {_kind_of(value)}")
+        return type_.fill(value, values)
+
+    return hook
+
+
+def fields_of(cls: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """Return a Struct's fields by their names in TOML."""
+    return {field.encode_name: field for field in msgspec.structs.fields(cls)}
+
+
+def members(type_: Any) -> tuple[Any, ...]:
+    """Return the alternatives of a type, without annotations and None."""
+    if get_origin(type_) is Annotated:
+        return members(get_args(type_)[0])
+    if get_origin(type_) in (Union, types.UnionType):
+        return tuple(member for arg in get_args(type_) for member in members(arg))
+    return () if type_ is type(None) else (type_,)
+
+
+def choices(type_: Any) -> tuple[Any, ...]:
+    """Return the values that a Literal or Enum type allows, or nothing for another type."""
+    found: list[Any] = []
+    for member in members(type_):
+        if get_origin(member) is Literal:
+            found += get_args(member)
+        elif isinstance(member, type) and issubclass(member, Enum):
+            found += [choice.value for choice in member]
+        else:
+            return ()
+    return tuple(found)
+
+
+def parts(value: Any, type_: Any) -> list[tuple[str | int, Any, Any]]:
+    """Return key, value and type of everything inside a value that its type knows."""
+    for member in members(type_):
+        origin = get_origin(member) or member
+        if not isinstance(origin, type):
+            continue
+        args = get_args(member) or (Any, Any)
+        if isinstance(value, dict) and issubclass(origin, msgspec.Struct) and _has_tag(value, origin):
+            known = fields_of(origin)
+            return [(key, inner, known[key].type) for key, inner in value.items() if key in known]
+        if isinstance(value, dict) and issubclass(origin, Mapping):
+            return [(key, inner, args[-1]) for key, inner in value.items()]
+        if isinstance(value, list) and issubclass(origin, tuple) and args[-1] is not Ellipsis:
+            return [(index, inner, arg) for index, (inner, arg) in enumerate(zip(value, args, strict=False))]
+        if isinstance(value, list) and issubclass(origin, Sequence | set | frozenset) and origin is not str:
+            return [(index, inner, args[0]) for index, inner in enumerate(value)]
+    return []
+
+
+def _has_tag(value: Mapping[str, Any], cls: type[msgspec.Struct]) -> bool:
+    config = cls.__struct_config__
+    return config.tag_field is None or value.get(config.tag_field, config.tag) == config.tag
+
+
+def faults(value: Any, type_: Any, hook: Hook, *, path: KeyPath = ()) -> Iterator[Fault]:
+    """Yield everything that keeps a value from being of a type.
+
+    Args:
+        value: a TOML value.
+        type_: the type of a Struct's field, or a Struct.
+        hook: what `filler` returned.
+        path: the value's key path.
+
+    Raises:
+        Exception: anything but ValidationError and OptionError that the type itself raises.
+    """
+    try:
+        msgspec.convert(value, type_, dec_hook=hook)
+        if not isinstance(value, dict | list):
+            return
+        own = None
+    except (msgspec.ValidationError, OptionError) as error:
+        own = error
+    inside = [
+        fault
+        for key, inner, inner_type in parts(value, type_)
+        for fault in faults(inner, inner_type, hook, path=(*path, key))
+    ]
+    yield from inside
+    for member in members(type_):
+        if isinstance(value, dict) and _is_struct(member) and _has_tag(value, member):
+            yield from _struct_faults(
+                value, member, hook, path=path, wrong={f.path[len(path)] for f in inside}
+            )
+            return
+    if own is not None and not inside:
+        yield _describe(own, value, type_, path=path)
+
+
+def _is_struct(type_: Any) -> bool:
+    return isinstance(type_, type) and issubclass(type_, msgspec.Struct)
+
+
+def _struct_faults(
+    value: dict[str, Any], cls: type[msgspec.Struct], hook: Hook, *, path: KeyPath, wrong: set[str | int]
+) -> Iterator[Fault]:
+    """Yield unknown and missing keys, then what the Struct's own rules across fields find."""
+    known = fields_of(cls)
+    table = f"[{dotted(path)}]"
+    unknown = [key for key in value if key not in known and key != cls.__struct_config__.tag_field]
+    missing = [key for key, field in known.items() if field.required and key not in value]
+    for key in unknown:
+        guess, listing = near(key, known)
+        hint = f"{guess}{'  ' if guess else ''}known: {listing}"
+        yield Fault((*path, key), f'unknown key "{sanitise(key)}" in {table}', hint, "key")
+    misspelt = {word for key in unknown for word in difflib.get_close_matches(key, known, n=1)}
+    for key in missing:
+        if key not in misspelt:
+            yield Fault(path, f'missing key "{key}" in {table}')
+    left = {key: inner for key, inner in value.items() if key not in (*unknown, *wrong)}
+    if not missing:
+        yield from _rule_faults(left, cls, hook, path=path, taken={*map(str, wrong), *misspelt})
+
+
+def _rule_faults(
+    value: dict[str, Any], cls: type[msgspec.Struct], hook: Hook, *, path: KeyPath, taken: set[str]
+) -> Iterator[Fault]:
+    """Convert, record, take the offending value out, convert again.
+
+    A rule that speaks of a key which was taken out before is not believed: it
+    may only miss what was taken.
+    """
+    while not taken & {key for key, field in fields_of(cls).items() if field.required}:
+        try:
+            msgspec.convert(value, cls, dec_hook=hook)
+        except (OptionError, msgspec.ValidationError) as error:
+            key = error.where if isinstance(error, OptionError) else ""
+            words = str(error)
+            if (taken and key not in value) or taken & set(re.findall(r"\w+", words)):
+                return
+            hint = error.hint if isinstance(error, OptionError) else None
+            named = f"{key}: {words}" if key and key not in words else words
+            yield Fault((*path, key) if key in value else path, named, hint)
+            if key not in value:
+                return
+            value = {other: inner for other, inner in value.items() if other != key}
+            taken = {*taken, key}
+        else:
+            return
+
+
+def near(word: str, known: Sequence[str] | Mapping[str, Any]) -> tuple[str, str]:
+    """Return ``did you mean "x"?`` or "", and the known words as one text."""
+    found = difflib.get_close_matches(word, known, n=1)
+    return f'did you mean "{found[0]}"?' if found else "", ", ".join(sorted(known))
+
+
+def _describe(error: Exception, value: Any, type_: Any, *, path: KeyPath) -> Fault:
+    """Put what msgspec or an option type says of one value into words."""
+    name = next((str(key) for key in reversed(path) if isinstance(key, str)), "")
+    name += "".join(f"[{key}]" for key in path[-1:] if isinstance(key, int))
+    if isinstance(error, OptionError):
+        joint = " " if error.message.startswith("must ") else ": "
+        return Fault(path, f"{name}{joint}{error.message}", error.hint)
+    allowed = choices(type_)
+    if allowed:
+        words = [str(choice) for choice in allowed]
+        guess, _ = near(str(value), words)
+        return Fault(path, f'{name} must be {_one_of(words)}, got "{sanitise(str(value))}"', guess or None)
+    match = _EXPECTED.fullmatch(str(error))
+    if match is None:
+        return Fault(path, f"{name}: {sanitise(str(error))}")
+    wanted = [_WORDS.get(word, word) for word in match[1].split(" | ")]
+    got = _shown(value) if match[2] else _kind_of(value)
+    return Fault(
+        path, f"{name} must be {' or '.join(filter(None, wanted))}{match[2]}{f', got {got}' if got else ''}"
+    )
+
+
+def _one_of(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
+
+
+def _shown(value: Any) -> str:
+    """Return a number as it is; never text, which may be a secret."""
+    return str(value) if isinstance(value, int | float) else ""
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, bool | int | float):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    return _WORDS.get(type(value).__name__, f"a {type(value).__name__}")
+
+
+def as_toml(value: Any) -> Any:  # noqa: PLR0911  # one line per type
+    """Return an option's value as plain values, as it could stand in TOML; of a secret only its origin."""
+    if isinstance(value, Duration | FileMode):
+        return value.text
+    if isinstance(value, Secret):
+        return {"secret": value.origin}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, msgspec.Struct):
+        return {key: as_toml(getattr(value, field.name)) for key, field in fields_of(type(value)).items()}
+    if isinstance(value, Mapping):
+        return {str(key): as_toml(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [as_toml(inner) for inner in value]
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)

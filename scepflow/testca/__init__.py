@@ -1,0 +1,38 @@
+"""A certification authority with a SCEP responder, for tests and demos ONLY: never for production.
+
+It approves whoever brings the challenge (or anyone, when there is none), keeps
+its private keys unencrypted, and will misbehave on request.
+`Authority` has the keys and certificates, `Responder` turns requests into
+replies, `serve` puts a responder on a loopback port.
+Must never hold: anything that the client needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scepflow.testca.authority import Authority
+    from scepflow.testca.responder import Knobs, Responder
+    from scepflow.testca.server import Server, announcement, serve, serve_forever
+
+__all__ = ["Authority", "Knobs", "Responder", "Server", "announcement", "serve", "serve_forever"]
+
+_HOMES = {
+    "Authority": "authority",
+    "Knobs": "responder",
+    "Responder": "responder",
+    "Server": "server",
+    "announcement": "server",
+    "serve": "server",
+    "serve_forever": "server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that naming this package costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
