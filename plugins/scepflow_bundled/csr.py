@@ -308,10 +308,27 @@ def _load_request(path: Path) -> x509.CertificateSigningRequest:
             f"no certification request can be read from {path} ({describe_content(data)})",
             hint="PEM (CERTIFICATE REQUEST) or DER is wanted",
         ) from None
-    try:
-        valid = csr.is_signature_valid
-    except (UnsupportedAlgorithm, ValueError):
-        valid = False
-    if not valid:
+    if not (csr.is_signature_valid or _has_valid_sha1_signature(csr)):
         raise CsrError(f"the signature of the request {path} is not valid", hint="make the request again")
     return csr
+
+
+def _has_valid_sha1_signature(csr: x509.CertificateSigningRequest) -> bool:
+    """Verify what cryptography calls invalid because it is SHA-1; whether the CA takes it is the CA's matter."""
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+    key = csr.public_key()
+    try:
+        if not isinstance(csr.signature_hash_algorithm, hashes.SHA1):
+            return False
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(csr.signature, csr.tbs_certrequest_bytes, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303  # read, not chosen
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(csr.signature, csr.tbs_certrequest_bytes, ec.ECDSA(hashes.SHA1()))  # noqa: S303  # read, not chosen
+        else:
+            return False
+    except (InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["NameAttribute", "build_name", "is_oid", "is_printable_string", "name_attribute", "parse_name"]
 
-_OID = re.compile(r"(?:[01](?:\.[1-3]?\d)|2\.\d{1,9})(?:\.(?:0|[1-9]\d{0,37}))*")
+_OID = re.compile(r"(?:[01]\.[1-3]?[0-9]|2\.(?:0|[1-9][0-9]{0,8}))(?:\.(?:0|[1-9][0-9]{0,38}))*")
 _PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*")
 
-_TYPE = re.compile(r"\s*(?:OID\.)?([A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)+)\s*=\s*", re.IGNORECASE)
+_TYPE = re.compile(r" *(?:[Oo][Ii][Dd]\.)?([A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+) *= *")
 # Spaces at the end of a value do not count, so a run of them must not stand before its end.
 _VALUE = re.compile(r"""((?:\\[\\ #=",+;<>']|\\[0-9A-Fa-f]{2}|[^\\",+;<> ]|[ ]+(?![ ,+]|\Z))*)[ ]*""")
 _ESCAPED = re.compile(r"\\([^0-9A-Fa-f])|((?:\\[0-9A-Fa-f]{2})+)")
@@ -83,8 +83,11 @@ class NameAttribute(NamedTuple):
 
 
 def is_oid(text: str) -> bool:
-    """Tell whether the text is a dotted object identifier."""
-    return _OID.fullmatch(text) is not None
+    """Tell whether the text is a dotted object identifier, small enough for cryptography (arcs of 128 bits, 63 bytes)."""
+    if _OID.fullmatch(text) is None:
+        return False
+    arcs = [int(arc) for arc in text.split(".")]
+    return max(arcs) < 1 << 128 and sum(max(1, -(-arc.bit_length() // 7)) for arc in arcs) <= 63
 
 
 def is_printable_string(text: str) -> bool:

@@ -5,7 +5,7 @@ Must never hold: a clock or a sleep; the runner owns both.
 
 from __future__ import annotations
 
-from itertools import repeat
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -105,8 +105,8 @@ def _check_interval(interval: Duration, max_count: int | None) -> None:
 def _limited(delays_s: Iterable[float], max_time_s: float, max_count: int | None) -> Iterator[float]:
     """Yield delays while their sum is at most max_time_s and their number at most max_count."""
     waited_s = 0.0
-    for number, delay_s in enumerate(delays_s):
+    for delay_s in islice(delays_s, max_count):
         waited_s += delay_s
-        if number == max_count or waited_s > max_time_s:
+        if waited_s > max_time_s:
             return
         yield delay_s

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["BadAddressError", "Origin", "WebAddress", "check_no_proxy", "is_exempt", "parse_address"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_HOST_NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 
 
 class BadAddressError(ValueError):
@@ -75,11 +75,11 @@ class WebAddress:
         Raises:
             BadAddressError: nothing can be sent there.
         """
+        _check_characters(location)  # urljoin would drop some
         try:
-            joined = urljoin(f"{self.origin}{self.target}", location)
-        except ValueError:
-            raise BadAddressError("not an address") from None
-        return parse_address(joined if location.isascii() and location.isprintable() else location)
+            return parse_address(urljoin(f"{self.origin}{self.target}", location))
+        except ValueError as error:
+            raise BadAddressError(str(error)) from None
 
 
 def parse_address(url: str) -> WebAddress:
@@ -88,8 +88,7 @@ def parse_address(url: str) -> WebAddress:
     Raises:
         BadAddressError: control characters, blanks, non-ASCII (S-076), another scheme, a user name, no host.
     """
-    if not (url.isascii() and url.isprintable()) or " " in url:
-        raise BadAddressError("it has characters that no URL may have")
+    _check_characters(url)
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -104,6 +103,11 @@ def parse_address(url: str) -> WebAddress:
         raise BadAddressError("its host or port cannot be used")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return WebAddress(Origin(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme]), target)
+
+
+def _check_characters(text: str) -> None:
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise BadAddressError("it has characters that no URL may have")
 
 
 def check_no_proxy(entries: Iterable[str]) -> None:

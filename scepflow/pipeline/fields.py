@@ -179,7 +179,7 @@ def _struct_faults(
     misspelt = {word for key in unknown for word in difflib.get_close_matches(key, known, n=1)}
     for key in missing:
         if key not in misspelt:
-            yield Fault(path, f'missing key "{key}" in {table}')
+            yield Fault((*path, key), f'missing key "{key}" in {table}')
     left = {key: inner for key, inner in value.items() if key not in (*unknown, *wrong)}
     if not missing:
         yield from _rule_faults(left, cls, hook, path=path, taken={*map(str, wrong), *misspelt})

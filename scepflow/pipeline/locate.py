@@ -55,7 +55,7 @@ class Place(NamedTuple):
     value: Span
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """A TOML file's text and where everything in it stands.
 

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scepflow.testca.authority import Authority
-    from scepflow.testca.responder import Knobs, Responder
+    from scepflow.testca.knobs import Knobs, Reply
+    from scepflow.testca.responder import Responder
     from scepflow.testca.server import Server, announcement, serve, serve_forever
 
-__all__ = ["Authority", "Knobs", "Responder", "Server", "announcement", "serve", "serve_forever"]
+__all__ = ["Authority", "Knobs", "Reply", "Responder", "Server", "announcement", "serve", "serve_forever"]
 
 _HOMES = {
     "Authority": "authority",
-    "Knobs": "responder",
+    "Knobs": "knobs",
+    "Reply": "knobs",
     "Responder": "responder",
     "Server": "server",
     "announcement": "server",

@@ -57,9 +57,8 @@ class Transaction:
     Attributes:
         transaction_id: as the client sent it.
         status: what the next reply says.
-        csr_sha256: lower-case hex over the CSR's DER; another CSR may not use this transaction_id (C-133).
-        signer_sha256: lower-case hex over the DER of the signer's public key; only that key may poll.
-        csr_pem: the request, needed for as long as it is pending, else "".
+        csr_pem: the request; another one may not use this transaction_id (C-133).
+        signer_sha256: lower-case hex over the signer's SubjectPublicKeyInfo; only that key may poll.
         polls_left: polls until the decision, 0 or more.
         serial: the issued certificate's serial number, or None.
         fail_info: the rejection's failInfo, or None.
@@ -67,9 +66,8 @@ class Transaction:
 
     transaction_id: str
     status: Literal["pending", "issued", "rejected"]
-    csr_sha256: str
+    csr_pem: str
     signer_sha256: str
-    csr_pem: str = ""
     polls_left: int = 0
     serial: int | None = None
     fail_info: int | None = None
@@ -90,7 +88,7 @@ class Records:
         """Move to a directory what was in memory, and stay there."""
         self._directory = directory
         for name, content in self._memory.items():
-            write_file(directory / name, content)
+            self._put(name, content)
         self._memory = {}
 
     def add(self, certificate: x509.Certificate) -> None:
@@ -142,7 +140,8 @@ class Records:
         if self._directory is None:
             self._memory[name] = content
         else:
-            write_file(self._directory / name, content)
+            # A CSR carries its challenge: for the owner only.
+            write_file(self._directory / name, content, mode=0o600)
 
 
 def _sha256(text: str) -> str:

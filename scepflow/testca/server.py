@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from scepflow.engine.identity import Credential
     from scepflow.testca.authority import Authority
-    from scepflow.testca.responder import Knobs, Responder
+    from scepflow.testca.knobs import Knobs
+    from scepflow.testca.responder import Responder
 
 __all__ = ["Server", "announcement", "serve", "serve_forever"]
 

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 
@@ -7,12 +8,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from scepflow_bundled.csr_extensions import der_value
-from scepflow_bundled.keys import FileKeySource, GenerateKeySource, load_private_key
 
 from scepflow.errors import KeySourceError, OptionError
 from scepflow.options import PathTemplate, Secret
 from scepflow.stages import Run
+from scepflow_bundled.csr_extensions import der_value
+from scepflow_bundled.keys import FileKeySource, GenerateKeySource, load_private_key
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="apt-get install openssl")
 
 PEM, DER = ser.Encoding.PEM, ser.Encoding.DER
 PKCS8, TRADITIONAL = ser.PrivateFormat.PKCS8, ser.PrivateFormat.TraditionalOpenSSL
@@ -147,7 +150,7 @@ def test_a_passphrase_for_a_plain_key_is_a_warning(run, write, warned, rsa_key):
 
 
 def test_a_passphrase_does_not_hide_that_a_file_holds_no_key(write):
-    with pytest.raises(KeySourceError, match=r"no private key can be read .* neither PEM nor DER"):
+    with pytest.raises(KeySourceError, match=r"no private key can be read .*neither PEM nor DER"):
         load_private_key(write(b"hello"), "open sesame")
 
 
@@ -185,7 +188,9 @@ def test_an_openssh_key_says_how_to_convert_it(write):
 
 
 def test_a_missing_file_is_reported(tmp_path):
-    with pytest.raises(KeySourceError, match=r"cannot read the key file .*nothing\.key: No such file") as caught:
+    with pytest.raises(
+        KeySourceError, match=r"cannot read the key file .*nothing\.key: No such file"
+    ) as caught:
         load_private_key(tmp_path / "nothing.key")
     assert "relative paths" in caught.value.hint
 
@@ -216,6 +221,7 @@ def test_a_key_file_open_to_others_is_a_warning(run, write, warned, rsa_key, mod
     assert codes(warned) == ["key-permissions"] * expected
 
 
+@needs_openssl
 def test_an_rsa_key_of_1024_bits_is_refused(write):
     small = subprocess.run(["openssl", "genrsa", "1024"], capture_output=True, check=True).stdout
     with pytest.raises(KeySourceError, match="has 1024 bits") as caught:
@@ -225,7 +231,7 @@ def test_an_rsa_key_of_1024_bits_is_refused(write):
 
 @pytest.mark.parametrize("exponent", [1, 65536, (1 << 64) + 1])
 def test_an_rsa_exponent_that_others_refuse_is_refused(write, rsa_key, exponent):
-    with pytest.raises(KeySourceError, match="public exponent|no private key can be read"):
+    with pytest.raises(KeySourceError, match="a public exponent that others refuse"):
         load_private_key(write(rsa_der(rsa_key, e=exponent)))
 
 
@@ -266,6 +272,7 @@ def test_kinds_of_keys_that_scep_has_no_use_for_are_refused(write, key, kind):
     assert "P-256" in caught.value.hint
 
 
+@needs_openssl
 def test_an_ec_key_with_explicit_parameters_is_refused(write):
     made = subprocess.run(
         ["openssl", "ecparam", "-name", "secp112r1", "-genkey", "-param_enc", "explicit"],

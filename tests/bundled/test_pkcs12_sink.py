@@ -70,10 +70,10 @@ def test_openssl_opens_both_encryptions_without_its_legacy_provider(tmp_path, en
 
 @needs_openssl
 def test_openssl_opens_it_with_a_password_that_is_not_ascii(tmp_path):
-    write(tmp_path, password="grün€", friendly_name=Template("Büro 🔑"))
+    write(tmp_path, password="grün€", friendly_name=Template("Büro €"))
     seen = openssl(tmp_path, "-nodes", password="grün€")
     assert "BEGIN PRIVATE KEY" in seen.stdout
-    assert load(tmp_path, "grün€").cert.friendly_name == "Büro 🔑".encode()
+    assert load(tmp_path, "grün€").cert.friendly_name == "Büro €".encode()
 
 
 @needs_keytool

@@ -2,10 +2,10 @@ from itertools import islice
 
 import msgspec
 import pytest
-from scepflow_bundled.pollers import BackoffPoller, FixedPoller
 
 from scepflow.errors import OptionError
 from scepflow.options import Duration
+from scepflow_bundled.pollers import BackoffPoller, FixedPoller
 
 
 def test_the_defaults_poll_for_at_most_eight_hours():
@@ -87,6 +87,13 @@ def test_numbers_out_of_range_are_refused_by_validation(stage, options, where):
 
 
 def test_toml_values_become_options():
-    options = {"use": "backoff", "interval": "5s", "factor": 4, "max_time": "1m", "max_count": 9, "wait": True}
+    options = {
+        "use": "backoff",
+        "interval": "5s",
+        "factor": 4,
+        "max_time": "1m",
+        "max_count": 9,
+        "wait": True,
+    }
     poller = msgspec.convert(options, BackoffPoller, dec_hook=lambda kind, value: kind(value))
     assert list(poller.delays_s()) == [5, 20]

@@ -8,7 +8,7 @@ from scepflow.testca.records import Records, Transaction, write_file
 
 
 def transaction(**changes):
-    known = {"transaction_id": "T1", "status": "pending", "csr_sha256": "ab", "signer_sha256": "cd"}
+    known = {"transaction_id": "T1", "status": "pending", "csr_pem": "ab", "signer_sha256": "cd"}
     return Transaction(**{**known, **changes})
 
 
@@ -52,6 +52,13 @@ def test_a_spent_challenge_is_not_kept_in_clear(tmp_path):
     stored = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert stored
     assert not any("hunter2secret" in path.name or b"hunter2secret" in path.read_bytes() for path in stored)
+
+
+def test_records_are_for_their_owner_only(tmp_path):
+    """A CSR carries its challenge."""
+    Records(tmp_path).remember(transaction())
+    stored = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in stored] == [0o600]
 
 
 def test_what_one_process_records_another_sees(tmp_path):

@@ -1,0 +1,160 @@
+"""A pipeline's CA: what it offers, and whether it is the one that the pipeline pins.
+
+Must never hold: a PKIOperation; nothing here can issue a certificate or spend
+a challenge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from scepflow.engine import algorithms, queries, trust
+from scepflow.engine.algorithms import Cipher, Digest, Security
+from scepflow.engine.capabilities import NONE
+from scepflow.errors import OptionError, ProtocolError, TransportError
+from scepflow.events import CaAuthenticated
+from scepflow.text import sanitise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cryptography import x509
+
+    from scepflow.engine.algorithms import Choice
+    from scepflow.engine.capabilities import Capabilities
+    from scepflow.engine.trust import Bundle
+    from scepflow.pipeline.model import CaOptions
+    from scepflow.stages import Connection, Run
+
+__all__ = ["AuthenticatedCa", "authenticate_ca"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthenticatedCa:
+    """A CA that passed, and the algorithms to speak to it with."""
+
+    capabilities: Capabilities
+    bundle: Bundle
+    choice: Choice
+
+
+def authenticate_ca(options: CaOptions, connection: Connection, run: Run) -> AuthenticatedCa:
+    """Ask the CA what it offers and who it is, and compare with what is pinned.
+
+    Args:
+        options: ``[ca]``.
+        connection: the way to it.
+        run: the run; it is told what was found.
+
+    Raises:
+        TransportError: the CA cannot be reached.
+        TrustError: it is not the one that is pinned, or too weak for the policy.
+        ProtocolError: it does not speak SCEP.
+        OptionError: a file or fingerprint in ``[ca]`` cannot be used.
+    """
+    capabilities = _capabilities(options, connection, run)
+    anchors = _read_certificates(run.path(options.certificate), "certificate") if options.certificate else ()
+    signer, signer_file = _pin(options.signing_certificate, run, "signing_certificate")
+    recipient, recipient_file = _pin(options.encryption_certificate, run, "encryption_certificate")
+    bundle = trust.authenticate(
+        (*_certificates(options, connection, run, anchors), *signer_file, *recipient_file),
+        fingerprints=_fingerprints(options),
+        anchors=anchors,
+        recipient=recipient,
+        signer=signer,
+        now=run.now(),
+    )
+    choice = _choice(options, capabilities)
+    for finding in (*bundle.findings, *choice.findings):
+        run.warn(finding.code, finding.text)
+    run.emit(
+        CaAuthenticated(
+            pipeline=run.pipeline,
+            at=run.now(),
+            subject=_subject(bundle.ca_certificate),
+            recipient=_subject(bundle.recipient),
+            by=bundle.by,
+            capabilities=tuple(sorted(capabilities.names)),
+        )
+    )
+    return AuthenticatedCa(capabilities=capabilities, bundle=bundle, choice=choice)
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    return sanitise(certificate.subject.rfc4514_string())
+
+
+def _capabilities(options: CaOptions, connection: Connection, run: Run) -> Capabilities:
+    """Return the capabilities; some servers only hang up on the question (Q-010, C-076)."""
+    try:
+        return queries.parse_ca_caps(
+            connection.send(queries.ca_caps_request(options.url, options.identifier))
+        )
+    except TransportError as error:
+        run.warn("no-capabilities", f"GetCACaps failed: {error.message}")
+        return NONE
+
+
+def _certificates(
+    options: CaOptions, connection: Connection, run: Run, anchors: tuple[x509.Certificate, ...]
+) -> tuple[x509.Certificate, ...]:
+    """Return what GetCACert gives; certificates from a file do where the server gives none (C-005)."""
+    response = connection.send(queries.ca_cert_request(options.url, options.identifier))
+    try:
+        return queries.parse_ca_cert(response)
+    except (TransportError, ProtocolError) as error:
+        if not anchors:
+            raise
+        run.warn("no-ca-certificate", f"GetCACert failed, the certificate file is used: {error.message}")
+        return anchors
+
+
+def _fingerprints(options: CaOptions) -> list[str]:
+    written = options.fingerprint or []
+    pins = [_fingerprint(text) for text in ([written] if isinstance(written, str) else written)]
+    if options.security != "legacy" and any(pin.startswith("sha1:") for pin in pins):
+        raise OptionError(
+            "a SHA-1 fingerprint can be forged",
+            where="ca.fingerprint",
+            hint='pin the SHA-256 fingerprint, or set security = "legacy"',
+        )
+    return pins
+
+
+def _fingerprint(text: str) -> str:
+    try:
+        return trust.parse_fingerprint(text)
+    except ValueError as error:
+        raise OptionError(str(error), where="ca.fingerprint") from None
+
+
+def _pin(written: str | None, run: Run, option: str) -> tuple[str | None, tuple[x509.Certificate, ...]]:
+    """Return a pinned certificate's fingerprint, and the certificate itself where a file was named."""
+    if written is None:
+        return None, ()
+    try:
+        return trust.parse_fingerprint(written), ()
+    except ValueError:
+        certificates = _read_certificates(run.path(written), option)
+        return trust.fingerprint(certificates[0]), certificates[:1]
+
+
+def _read_certificates(path: Path, option: str) -> tuple[x509.Certificate, ...]:
+    try:
+        return trust.parse_certificates(path.read_bytes())
+    except OSError as error:
+        raise OptionError(f"cannot read {path}: {error.strerror}", where=f"ca.{option}") from None
+    except ProtocolError as error:
+        raise OptionError(f"{path}: {error.message}", where=f"ca.{option}") from None
+
+
+def _choice(options: CaOptions, capabilities: Capabilities) -> Choice:
+    method: Literal["GET", "POST"] | None = None if options.method == "auto" else options.method
+    return algorithms.choose(
+        capabilities,
+        security=Security(options.security),
+        digest=None if options.digest == "auto" else Digest(options.digest),
+        cipher=None if options.cipher == "auto" else Cipher(options.cipher),
+        method=method,
+    )

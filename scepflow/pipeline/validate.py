@@ -1,0 +1,315 @@
+"""Tables to a pipeline, or to everything that is wrong with them at once.
+
+Makes no key and opens no connection. Must never hold: knowledge of a single
+stage's options.
+"""
+
+from __future__ import annotations
+
+import difflib
+from os.path import normpath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import msgspec
+
+from scepflow.errors import OptionError, PipelineError, PluginError, UnknownStageError
+from scepflow.options import Secret
+from scepflow.pipeline.fields import Fault, Hook, faults, fields_of, filler, members, near, parts
+from scepflow.pipeline.load import Document, load_document
+from scepflow.pipeline.locate import KeyPath, dotted
+from scepflow.pipeline.model import CaOptions, Pipeline, RenewOptions
+from scepflow.pipeline.report import InvalidPipelineError, Report
+from scepflow.stages import Stage
+from scepflow.text import sanitise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from scepflow.registry import Registry
+
+__all__ = ["DEFAULT_USE", "TABLES", "check_pipeline", "load_pipeline", "this_host"]
+
+TABLES = ("ca", "key", "csr", "signer", "transport", "poller", "renew", "sink", "vars")
+"""The tables that a pipeline file may have."""
+
+DEFAULT_USE = {
+    "key": "generate",
+    "csr": "subject",
+    "signer": "auto",
+    "transport": "direct",
+    "poller": "backoff",
+}
+"""TOML table → what its ``use`` is unless given; a sink's is its name."""
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+
+def load_pipeline(
+    path: str | Path, registry: Registry, *, device: Mapping[str, str] | None = None
+) -> Pipeline:
+    """Read a pipeline file.
+
+    Args:
+        path: the file.
+        registry: where its stages are found.
+        device: values for ``{device.x}``.
+
+    Raises:
+        InvalidPipelineError: the file has errors; all of them are in ``.errors``.
+    """
+    report = check_pipeline(path, registry, device=device)
+    if report.pipeline is None:
+        raise InvalidPipelineError(report)
+    return report.pipeline
+
+
+def this_host() -> Mapping[str, str]:
+    """Return ``host.name`` and ``host.fqdn`` of this machine; may ask the resolver."""
+    import socket
+
+    name = socket.gethostname()
+    return {"host.name": name.partition(".")[0], "host.fqdn": name if "." in name else socket.getfqdn(name)}
+
+
+def check_pipeline(
+    path: str | Path,
+    registry: Registry,
+    *,
+    device: Mapping[str, str] | None = None,
+    host: Callable[[], Mapping[str, str]] = this_host,
+) -> Report:
+    """Read a pipeline file and find everything that is wrong with it.
+
+    Args:
+        path: the file.
+        registry: where its stages are found.
+        device: values for ``{device.x}``.
+        host: gives the values for ``{host.x}``; called only if a file has such a field.
+    """
+    try:
+        document = load_document(path)
+    except PipelineError as error:
+        return Report(file=normpath(path), errors=(error,))
+    sources = {document.main, *document.origins.values()}
+    values = {f"device.{key}": value for key, value in (device or {}).items()}
+    if any("{host." in source.text for source in sources):
+        values |= host()
+    check = _Check(document, registry)
+    pipeline = check.pipeline(path, values)
+    return check.report(pipeline)
+
+
+class _Check:
+    """One validation: reads the document, collects what it finds."""
+
+    def __init__(self, document: Document, registry: Registry) -> None:
+        self.document = document
+        self.registry = registry
+        self.errors: list[PipelineError] = []
+        self.warnings: list[PipelineError] = []
+        self.cleared: set[tuple[str, KeyPath]] = set()
+
+    def report(self, pipeline: Pipeline | None) -> Report:
+        names = [self.document.main.name, *(source.name for source in self.document.origins.values())]
+        order = {name: index for index, name in reversed(list(enumerate(names)))}
+
+        def by_place(error: PipelineError) -> tuple[int, int, int]:
+            return order[str(error.file)], error.line or 0, error.column or 0
+
+        return Report(
+            file=self.document.main.name,
+            pipeline=pipeline,
+            errors=tuple(sorted(self.errors, key=by_place)),
+            warnings=tuple(sorted(self.warnings, key=by_place)),
+            document=self.document,
+            cleared=frozenset(self.cleared),
+        )
+
+    def pipeline(self, path: str | Path, values: dict[str, str]) -> Pipeline | None:
+        """Return the pipeline, or None when ``errors`` has why not."""
+        self.unknown_tables()
+        hook = filler(values | self.variables())
+        ca = self.options("ca", CaOptions, hook)
+        stages: dict[str, Any] = {kind: self.stage((kind,), kind, hook) for kind in DEFAULT_USE}
+        sinks = self.sinks(hook)
+        renew = self.options("renew", RenewOptions, hook)
+        if ca is not None and not ca.fingerprints and ca.certificate is None:
+            self.warn(
+                ("ca",),
+                "nothing authenticates the CA: the run will stop and print what it saw",
+                'add fingerprint = "sha256:…" or certificate = "ca.pem"',
+            )
+        if self.errors or ca is None or renew is None:
+            return None
+        file = Path(path).absolute()
+        return Pipeline(
+            name=file.name.removesuffix(".toml"),
+            file=file,
+            ca=ca,
+            key=stages["key"],
+            csr=stages["csr"],
+            signer=stages["signer"],
+            transport=stages["transport"],
+            poller=stages["poller"],
+            renew=renew,
+            sinks=sinks,
+        )
+
+    # -- tables
+
+    def unknown_tables(self) -> None:
+        for key in self.document.tables:
+            if key not in TABLES:
+                guess, known = near(key, TABLES)
+                hint = f"{guess}{'  ' if guess else ''}known: {known}, extends"
+                self.error((key,), f'unknown key "{sanitise(key)}"', hint, at="key")
+
+    def table(self, path: KeyPath) -> dict[str, Any] | None:
+        """Return a table that is there, or None, which is an error if it is something else."""
+        found: Any = self.document.tables
+        for key in path:
+            found = found.get(key, {})
+        if not isinstance(found, dict):
+            self.error(
+                path, f"{dotted(path)} must be a table", f"write [{dotted(path)}] on a line of its own"
+            )
+            return None
+        return found
+
+    def variables(self) -> dict[str, str]:
+        found = self.table(("vars",)) or {}
+        for key, value in found.items():
+            if not isinstance(value, str):
+                self.error(("vars", key), f'variable "{sanitise(key)}" must be text', "write it in quotes")
+                self.clear(("vars", key))
+        return {f"var.{key}": str(value) for key, value in found.items()}
+
+    def options(self, name: str, cls: type[_Struct], hook: Hook) -> _Struct | None:
+        """Return [ca] or [renew]."""
+        if name == "ca" and name not in self.document.tables:
+            self.error(
+                (), "missing table [ca]", 'add [ca] with url = "http://…" and fingerprint = "sha256:…"'
+            )
+            return None
+        table = self.table((name,))
+        return None if table is None else self.converted(table, cls, hook, path=(name,))
+
+    def stage(self, path: KeyPath, kind: str, hook: Hook) -> Stage | None:
+        if path == ("csr",) and "csr" not in self.document.tables:
+            self.error((), "missing table [csr]", 'add [csr] with subject = "CN=…"')
+            return None
+        table = self.table(path)
+        if table is None:
+            return None
+        use = table.get("use", DEFAULT_USE.get(kind, path[-1]))
+        self.clear((*path, "use"))
+        if not isinstance(use, str):
+            self.error((*path, "use"), "use must be text")
+            return None
+        cls = self.stage_class(path, kind, use)
+        if cls is None:  # nothing more can be said of the table
+            return None
+        return self.converted({**table, "use": use}, cls, hook, path=path)
+
+    def stage_class(self, path: KeyPath, kind: str, use: str) -> type[Stage] | None:
+        at = (*path, "use") if (*path, "use") in self.document.origins else path
+        try:
+            return self.registry.stage(kind, use)
+        except UnknownStageError as error:
+            place = self.place(at, at="key" if at == path else "value")
+            error.file, error.line, error.column, error.where = *place, dotted(path)
+            self.errors.append(error)
+        except PluginError as error:
+            self.error(at, error.message, error.hint)
+        return None
+
+    def sinks(self, hook: Hook) -> dict[str, Any]:
+        tables = self.table(("sink",))
+        if tables == {}:
+            self.error((), "no output: at least one [sink.NAME] is needed", "such as [sink.file]")
+        return {name: self.stage(("sink", name), "sink", hook) for name in tables or {}}
+
+    def converted(
+        self, table: dict[str, Any], cls: type[_Struct], hook: Hook, *, path: KeyPath
+    ) -> _Struct | None:
+        """Return a table as options, or record why not."""
+        try:
+            found = list(faults(table, cls, hook, path=path))
+            self.survey(table, cls, path)
+            for fault in found:
+                self.fault(fault, cls, path)
+            return None if found else msgspec.convert(table, cls, dec_hook=hook)
+        except Exception as error:  # noqa: BLE001  # a stranger's class may raise anything
+            self.error(
+                path,
+                f"{cls.__name__} is broken: {type(error).__name__}: {sanitise(str(error))}",
+                "tell the plugin's author (`scepflow plugins`)",
+            )
+            return None
+
+    # -- what was found
+
+    def fault(self, fault: Fault, cls: type[msgspec.Struct], path: KeyPath) -> None:
+        self.error(fault.path, fault.message, fault.hint, at=fault.at)
+        if fault.at == "key" and fault.path[:-1] == path:
+            known = fields_of(cls)
+            meant = difflib.get_close_matches(str(fault.path[-1]), known, n=1)
+            if meant and not _is_secret(known[meant[0]].type):
+                self.clear(fault.path)
+
+    def survey(self, value: Any, type_: Any, path: KeyPath) -> None:
+        """Clear the values that may be shown, and warn of secrets that stand in the file."""
+        if _is_secret(type_):
+            self.survey_secret(value, path)
+            return
+        self.clear(path)
+        for key, inner, inner_type in parts(value, type_):
+            self.survey(inner, inner_type, (*path, key))
+
+    def survey_secret(self, value: Any, path: KeyPath) -> None:
+        if isinstance(value, str):
+            self.warn(path, "literal secret in a pipeline file", "use { file = … } or { env = … }")
+            return
+        try:
+            Secret(value)
+        except OptionError:
+            return
+        for known in self.document.origins:
+            if known[: len(path)] == path:
+                self.clear(known)
+
+    def clear(self, path: KeyPath) -> None:
+        """Let the value be shown in a report."""
+        if path in self.document.origins:
+            self.cleared.add((self.document.origins[path].name, path))
+
+    def error(
+        self, path: KeyPath, message: str, hint: str | None = None, *, at: Literal["key", "value"] = "value"
+    ) -> None:
+        self.errors.append(self.finding(path, message, hint, at))
+
+    def warn(self, path: KeyPath, message: str, hint: str) -> None:
+        self.warnings.append(self.finding(path, message, hint, "value"))
+
+    def finding(
+        self, path: KeyPath, message: str, hint: str | None, at: Literal["key", "value"]
+    ) -> PipelineError:
+        file, line, column = self.place(path, at=at)
+        return PipelineError(message, file=file, line=line, column=column, where=dotted(path), hint=hint)
+
+    def place(
+        self, path: KeyPath, *, at: Literal["key", "value"]
+    ) -> tuple[str, int, int] | tuple[str, None, None]:
+        """Return file, line and column of a key path, or of the nearest table around it, if there is one."""
+        for length in range(len(path), 0, -1):
+            found = self.document.place(path[:length])
+            if found is not None:
+                source, (key, value) = found
+                span = key if at == "key" and length == len(path) else value
+                return (source.name, *source.position(span.start))
+        return self.document.main.name, None, None
+
+
+def _is_secret(type_: Any) -> bool:
+    return any(isinstance(member, type) and issubclass(member, Secret) for member in members(type_))
