@@ -61,12 +61,14 @@ def deliver(
             failures[name] = error
         elapsed_s[name] += monotonic_s() - started_s
 
-    for name, sink in sinks.items():
-        attempt(name, lambda: prepared.update({name: sink.prepare(credential, run)}))  # noqa: B023  # called at once
-    for name in sorted(prepared, key=lambda name: type(sinks[name]).prepare is OutputSink.prepare):
-        attempt(name, prepared[name].commit)
-        if name in failures:
-            prepared[name].discard()
+    try:
+        for name, sink in sinks.items():
+            attempt(name, lambda: prepared.update({name: sink.prepare(credential, run)}))  # noqa: B023  # called at once
+        for name in sorted(prepared, key=lambda name: type(sinks[name]).prepare is OutputSink.prepare):
+            attempt(name, prepared[name].commit)
+    finally:
+        for output in prepared.values():  # nothing staged is left behind; what is committed is not touched
+            output.discard()
     for name, sink in sinks.items():
         _tell(name, sink, failures.get(name), elapsed_s[name], run)
     return tuple(Delivery(name, sink.describe(), failures.get(name)) for name, sink in sinks.items())

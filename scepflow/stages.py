@@ -189,7 +189,7 @@ class Prepared:
 
     Attributes:
         commit: puts it in place; raises SinkError.
-        discard: removes what was prepared; never raises.
+        discard: removes what was prepared, if it still is; called after commit too; never raises.
     """
 
     commit: Callable[[], None]

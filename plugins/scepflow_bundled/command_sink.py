@@ -70,18 +70,20 @@ class CommandSink(OutputSink, frozen=True, kw_only=True, tag="command"):
         """Refuse what no program can be given."""
         if not self.run or not self.run[0]:
             raise OptionError(
-                "run names no program", hint='write a list: run = ["rcctl", "reload", "isakmpd"]'
+                "run names no program", where="run", hint='write a list: run = ["rcctl", "reload", "isakmpd"]'
             )
         for name in self.environment:
             if not _VARIABLE.fullmatch(name):
                 raise OptionError(
                     f"not a name for an environment variable: {name!r}",
+                    where="environment",
                     hint="use letters, digits and _, and do not begin with SCEPFLOW_",
                 )
-        if any("\0" in text for text in [*self.run, *self.environment.values()]):
-            raise OptionError("a NUL character in run or environment")
+        for option, texts in (("run", self.run), ("environment", self.environment.values())):
+            if any("\0" in text for text in texts):
+                raise OptionError(f"a NUL character in {option}", where=option)
         if self.timeout <= 0:
-            raise OptionError("timeout must be longer than 0 s")
+            raise OptionError("timeout must be longer than 0 s", where="timeout")
 
     def describe(self) -> str:
         """Return the program, without its arguments, which may be nobody's business."""

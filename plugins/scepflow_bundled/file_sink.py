@@ -95,14 +95,21 @@ class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
         if self.format == "der" and several:
             raise OptionError(
                 f"{several[0]} cannot be DER, which holds one object",
+                where="format",
                 hint='use a second sink with format = "pem"',
             )
         if self.key_passphrase and self.key_format != "pkcs8":
             raise OptionError(
-                "key_passphrase needs key_format pkcs8", hint='leave out key_format = "traditional"'
+                "key_passphrase needs key_format pkcs8",
+                where="key_format",
+                hint='leave out key_format = "traditional"',
             )
         if self.key_passphrase and not {"key", "combined"} & set(names):
-            raise OptionError("key_passphrase without a key to encrypt", hint="name key or combined")
+            raise OptionError(
+                "key_passphrase without a key to encrypt",
+                where="key_passphrase",
+                hint="name key or combined",
+            )
 
     def _names(self) -> dict[str, PathTemplate]:
         return {option: name for option in _OPTIONS if (name := getattr(self, option)) is not None}
@@ -177,5 +184,6 @@ def _refuse_same_file(names: Mapping[str, str]) -> None:
         if other != option:
             raise OptionError(
                 f"{other} and {option} name the same file: {name}",
+                where=option,
                 hint="combined holds key, certificate and chain",
             )

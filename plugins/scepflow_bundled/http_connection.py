@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import http.client
 import time
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from scepflow_bundled.timed_sockets import Limits, dial, start_tls
 from scepflow_bundled.web_addresses import BadAddressError, Origin, WebAddress, is_exempt, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from urllib3.response import HTTPResponse
 
@@ -156,10 +156,7 @@ class HttpConnection:
             target = f"{origin}{target}"
             fields |= proxy.login
         spoken_to = proxy.origin if proxy and forwarded else None
-        with (
-            closing(self._open(address, proxy, limits)) as sock,
-            explained(address, limits=limits, proxy=spoken_to),
-        ):
+        with self._open(address, proxy, limits) as sock, explained(address, limits=limits, proxy=spoken_to):
             limits.allow_bytes(HEADER_BYTES)
             connection = HTTPConnection(origin.host, origin.port, timeout=limits.wait_s(limits.idle_s))
             connection.sock = sock
@@ -172,21 +169,21 @@ class HttpConnection:
                     preload_content=False,
                     decode_content=False,
                 )
-            with closing(connection.getresponse()) as reply:
-                if reply.status == http.client.PROXY_AUTHENTICATION_REQUIRED and proxy is not None:
-                    raise proxy_refusal(reply.status, proxy=proxy.origin, address=address)
-                limits.allow_bytes(HEADER_BYTES + CHUNKING_FACTOR * request.max_response_bytes)
-                return _read(reply, address, request.max_response_bytes)
+            reply = connection.getresponse()
+            if reply.status == http.client.PROXY_AUTHENTICATION_REQUIRED and spoken_to is not None:
+                raise proxy_refusal(reply.status, proxy=spoken_to, address=address)
+            limits.allow_bytes(HEADER_BYTES + CHUNKING_FACTOR * request.max_response_bytes)
+            return _read(reply, address, request.max_response_bytes)
 
     def _proxy_for(self, origin: Origin) -> Proxy | None:
         if self._proxy is None or is_exempt(origin.host, self._proxy.no_proxy):
             return None
         return self._proxy
 
-    def _open(self, address: WebAddress, proxy: Proxy | None, limits: Limits) -> TimedSocket:
-        """Return a socket on which the request can be written: connected, tunnelled, with TLS."""
-        origin = address.origin
-        first = proxy.origin if proxy else origin
+    @contextmanager
+    def _open(self, address: WebAddress, proxy: Proxy | None, limits: Limits) -> Iterator[TimedSocket]:
+        """Give a socket on which the request can be written: connected, tunnelled, with TLS."""
+        first = proxy.origin if proxy else address.origin
         limits.allow_bytes(HEADER_BYTES)
         with explained(address, limits=limits, proxy=proxy.origin if proxy else None):
             sock = dial(first.host, first.port, limits)
@@ -195,15 +192,14 @@ class HttpConnection:
                 with explained(address, limits=limits, proxy=proxy.origin):
                     if first.scheme == "https":
                         sock = start_tls(sock, first.host, self._tls.for_proxy)
-                    if proxy.tunnels(origin):
+                    if proxy.tunnels(address.origin):
                         _tunnel(sock, address, proxy)
-            if origin.scheme == "https":
+            if address.origin.scheme == "https":
                 with explained(address, limits=limits):
-                    sock = start_tls(sock, origin.host, self._tls.for_server)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+                    sock = start_tls(sock, address.origin.host, self._tls.for_server)
+            yield sock
+        finally:
+            sock.hang_up()
 
 
 def _tunnel(sock: TimedSocket, address: WebAddress, proxy: Proxy) -> None:

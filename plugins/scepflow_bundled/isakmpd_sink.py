@@ -55,6 +55,7 @@ class IsakmpdSink(FileSetSink, frozen=True, kw_only=True, tag="isakmpd"):
         if self.id is not None and self.id != (_file_name(self.id) or None):
             raise OptionError(
                 f"id is no plain file name: {str(self.id)!r}",
+                where="id",
                 hint="use letters, digits and . _ : - and do not begin with a dot or a hyphen",
             )
 

@@ -69,6 +69,7 @@ class Pkcs12Sink(FileSetSink, frozen=True, kw_only=True, tag="pkcs12"):
         if self.contents == "truststore" and (self.friendly_name is not None or not self.chain):
             raise OptionError(
                 "a truststore has no friendly_name of its own and is all chain",
+                where="contents",
                 hint="leave out friendly_name and chain",
             )
 

@@ -9,17 +9,27 @@ Must never hold: HTTP.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from urllib3.util.ssltransport import SSLTransport
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["DeadlineError", "Limits", "TimedSocket", "TimedTlsSocket", "TooLongError", "dial", "start_tls"]
+__all__ = [
+    "DeadlineError",
+    "Limits",
+    "TimedSocket",
+    "TimedTlsSocket",
+    "TlsInTls",
+    "TooLongError",
+    "dial",
+    "start_tls",
+]
 
 
 class DeadlineError(TimeoutError):
@@ -98,6 +108,12 @@ class TimedSocket(socket.socket):
         self._after_read(count)
         return count
 
+    def hang_up(self) -> None:
+        """Close at once; `close` waits for file objects, which a library may have lost."""
+        number = self.detach()
+        if number >= 0:
+            os.close(number)
+
     def _before_read(self) -> None:
         if self.limits is not None:
             self.settimeout(self.limits.wait_s(self.limits.idle_s))
@@ -109,6 +125,14 @@ class TimedSocket(socket.socket):
 
 class TimedTlsSocket(TimedSocket, ssl.SSLSocket):
     """The same over TLS; made by an SSLContext whose ``sslsocket_class`` it is."""
+
+
+class TlsInTls(SSLTransport):
+    """TLS on a socket that has TLS already."""
+
+    def hang_up(self) -> None:
+        """Close at once."""
+        cast("TimedTlsSocket", self.socket).hang_up()
 
 
 def dial(host: str, port: int, limits: Limits) -> TimedSocket:
@@ -132,7 +156,7 @@ def dial(host: str, port: int, limits: Limits) -> TimedSocket:
             sock.connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
-            sock.close()
+            sock.hang_up()
             problem = error
         else:
             sock.limits = limits
@@ -144,9 +168,9 @@ def start_tls(sock: TimedSocket, host: str, context: ssl.SSLContext) -> TimedSoc
     """Return the socket with TLS on it; the one given must not be used any more.
 
     Args:
-        sock: a connected socket; if it has TLS already, TLS runs inside TLS.
+        sock: from `dial`, perhaps with TLS already; then TLS runs inside TLS.
         host: the name or IP address that the server's certificate must be for.
-        context: made by `scepflow_bundled.tls.build_context`.
+        context: its ``sslsocket_class`` is `TimedTlsSocket`.
 
     Raises:
         OSError: the handshake failed; ssl.SSLError if TLS itself was the reason.
@@ -155,8 +179,8 @@ def start_tls(sock: TimedSocket, host: str, context: ssl.SSLContext) -> TimedSoc
     sock.settimeout(limits.wait_s(limits.connect_s))
     name = host.rstrip(".")
     if isinstance(sock, TimedTlsSocket):
-        # It has the methods of a socket that are used here, not the type.
-        return cast("TimedSocket", SSLTransport(cast("Any", sock), context, server_hostname=name))
+        # It has the methods of a socket that are used, not its type.
+        return cast("TimedSocket", TlsInTls(sock, context, server_hostname=name))
     secured = cast("TimedTlsSocket", context.wrap_socket(sock, server_hostname=name))
     secured.limits = limits
     return secured

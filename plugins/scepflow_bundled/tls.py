@@ -75,17 +75,23 @@ class TlsFiles:
                 path.open("rb").close()
             except OSError as error:
                 raise _unusable(option, path, error.strerror) from None
+        asked = False
+
+        def passphrase() -> str:  # without it OpenSSL would ask on the terminal
+            nonlocal asked
+            asked = True
+            return self._reveal_passphrase()
+
         try:
-            context.load_cert_chain(certificate, self.key, password=self._reveal_passphrase)
+            context.load_cert_chain(certificate, self.key, password=passphrase)
         except ssl.SSLError as error:
-            raise _unusable(*files[-1], _reason(error)) from None
+            raise _unusable(*files[-1], _reason(error, encrypted=asked)) from None
         except ValueError:  # longer than OpenSSL takes
             raise OptionError(
                 "the passphrase of the client key is too long", where="client_key_passphrase"
             ) from None
 
     def _reveal_passphrase(self) -> str:
-        """Answer OpenSSL, which would otherwise ask on the terminal."""
         if self.passphrase is None:
             raise OptionError(
                 "the client key is encrypted",
@@ -95,10 +101,10 @@ class TlsFiles:
         return self.passphrase
 
 
-def _reason(error: ssl.SSLError) -> str:
+def _reason(error: ssl.SSLError, *, encrypted: bool) -> str:
     if error.reason == "KEY_VALUES_MISMATCH":
         return "the key is not the certificate's"
-    if error.reason in ("BAD_DECRYPT", "BAD_PASSWORD_READ"):
+    if encrypted:
         return "the passphrase does not open the key"
     return "certificate and key must be in PEM, the key in client_key or behind the certificate"
 

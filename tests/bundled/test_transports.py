@@ -249,7 +249,15 @@ def endless(start: bytes, more: bytes):
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
         (b"HTTP/1.1 ", b"x" * 65536),
     ],
-    ids=["body", "chunks", "chunk-extensions", "long-headers", "many-headers", "interim-replies", "status-line"],
+    ids=[
+        "body",
+        "chunks",
+        "chunk-extensions",
+        "long-headers",
+        "many-headers",
+        "interim-replies",
+        "status-line",
+    ],
 )
 def test_an_endless_reply_is_cut_off(start, more):
     with serving(endless(start, more)) as server:
@@ -283,11 +291,21 @@ def test_a_reply_that_is_no_use_is_named(answer, words):
 
 
 def test_a_reply_that_comes_before_the_request_is_read_is_seen():
-    def answer(sock, server):
-        sock.sendall(reply(b"too large", status=413))
+    def refuse(listener):
+        sock, _ = listener.accept()
+        with sock:
+            sock.recv(1000)
+            sock.sendall(reply(b"too large", status=413))
 
-    with serving(answer) as server:
-        assert send(post(server)).status == 413
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=refuse, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/scep"
+        large = HttpRequest(
+            method="POST", operation="PKIOperation", url=url, body=bytes(20_000_000), max_response_bytes=100
+        )
+        assert send(large).status == 413
+        thread.join(10)
 
 
 def test_a_server_that_resets_the_connection_is_named():
@@ -369,9 +387,7 @@ def resolving_to(monkeypatch, *ports):
 def test_the_deadline_covers_all_addresses_of_a_host(monkeypatch):
     with full_backlog() as port:
         resolving_to(monkeypatch, *[port] * 50)
-        error = failure(
-            post(None, url="http://ca.test/scep"), quick(connect_timeout=Duration("0.15s"))
-        )
+        error = failure(post(None, url="http://ca.test/scep"), quick(connect_timeout=Duration("0.15s")))
     assert error.message == "http://ca.test was not done after 0.4 s"
 
 
@@ -437,7 +453,9 @@ def test_a_get_is_not_repeated_after_an_error_that_stays():
     assert len(server.received) == 1
 
 
-@pytest.mark.parametrize("answer", [b"", reply(b"busy", status=503, Retry_After="0"), reply(b"x", Content_Length="9")])
+@pytest.mark.parametrize(
+    "answer", [b"", reply(b"busy", status=503, Retry_After="0"), reply(b"x", Content_Length="9")]
+)
 def test_a_post_is_sent_once_whatever_happens(answer):
     connection, pauses = make_connection()
     with serving(answer) as server, contextlib.suppress(TransportError):
@@ -446,7 +464,9 @@ def test_a_post_is_sent_once_whatever_happens(answer):
     assert not pauses
 
 
-@pytest.mark.parametrize(("status", "after", "pause_s"), [(503, "3", 3), (429, "0", 0), (503, "Tue, 01 Jan 2019 00:00:00 GMT", 0)])
+@pytest.mark.parametrize(
+    ("status", "after", "pause_s"), [(503, "3", 3), (429, "0", 0), (503, "Tue, 01 Jan 2019 00:00:00 GMT", 0)]
+)
 def test_a_get_waits_as_long_as_a_busy_server_asks(status, after, pause_s):
     connection, pauses = make_connection()
     with serving([reply(b"busy", status=status, Retry_After=after), reply(b"ok")]) as server:
@@ -454,7 +474,9 @@ def test_a_get_waits_as_long_as_a_busy_server_asks(status, after, pause_s):
     assert pauses == [pause_s]
 
 
-@pytest.mark.parametrize("after", ["11", "1000000000", "9" * 5000, "-1", "soon", "Tue, 01 Jan 2999 00:00:00 GMT"])
+@pytest.mark.parametrize(
+    "after", ["11", "1000000000", "9" * 5000, "-1", "soon", "Tue, 01 Jan 2999 00:00:00 GMT"]
+)
 def test_a_retry_after_that_is_long_or_senseless_is_left_to_the_caller(after):
     connection, pauses = make_connection()
     with serving(reply(b"busy", status=503, Retry_After=after)) as server:
@@ -478,7 +500,9 @@ def test_a_get_follows_a_redirect_on_its_host(status, location):
     def answer(sock, server):
         first = len(server.received) == 1
         sock.sendall(
-            reply(b"moved", status=status, Location=location.format(url=server.url)) if first else reply(b"ok")
+            reply(b"moved", status=status, Location=location.format(url=server.url))
+            if first
+            else reply(b"ok")
         )
 
     with serving(answer) as server:
@@ -584,12 +608,18 @@ def trusting(pki, **options) -> DirectTransport:
     return DirectTransport(ca_file=PathTemplate("roots.pem"), **options)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost."])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_https_with_a_private_root(pki, host):
     with serving(reply(b"ok"), tls=pki.server_context()) as server:
         url = f"https://{host}:{server.port}/scep"
         assert send(post(None, url=url), trusting(pki), pki.directory).body == b"ok"
     assert server.received[0].fields["Host"] == f"{host}:{server.port}"
+
+
+def test_a_host_with_a_final_dot_is_looked_up_with_it_and_verified_without(pki, monkeypatch):
+    with serving(reply(b"ok"), tls=pki.server_context(names=["ca.test"])) as server:
+        resolving_to(monkeypatch, server.port)
+        assert send(post(None, url="https://ca.test./scep"), trusting(pki), pki.directory).body == b"ok"
 
 
 def test_a_certificate_from_an_unknown_root_is_refused(pki):
@@ -644,10 +674,7 @@ def test_a_server_that_wants_a_client_certificate_is_named(pki):
     assert not server.received
 
 
-def test_a_port_that_speaks_plain_http_is_named(pki):
-    def answer(sock, server):
-        sock.sendall(reply(b"plain"))
-
+def test_a_port_that_speaks_plain_http_is_named():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -674,23 +701,26 @@ def test_a_server_with_an_old_tls_is_refused(pki):
     assert "TLS with" in error.message
 
 
-def test_a_server_that_is_silent_in_the_handshake_is_left(pki):
-    with full_accept() as port:
+def test_a_server_that_is_silent_in_the_handshake_is_left():
+    with silence() as port:
         error = failure(
-            post(None, url=f"https://127.0.0.1:{port}/scep"), DirectTransport(connect_timeout=Duration("0.2s"))
+            post(None, url=f"https://127.0.0.1:{port}/scep"),
+            DirectTransport(connect_timeout=Duration("0.2s")),
         )
     assert error.message == f"no answer from https://127.0.0.1:{port} within 0.2 s"
 
 
 @contextlib.contextmanager
-def full_accept():
+def silence():
     """Give a port that accepts connections and never says anything."""
     with socket.create_server(("127.0.0.1", 0), backlog=5) as listener:
         yield listener.getsockname()[1]
 
 
 def test_a_server_that_drips_over_tls_is_left_at_the_deadline(pki):
-    with serving(lambda sock, server: server.drip(sock, b"HTTP/1.1 200 OK\r\n"), tls=pki.server_context()) as server:
+    with serving(
+        lambda sock, server: server.drip(sock, b"HTTP/1.1 200 OK\r\n"), tls=pki.server_context()
+    ) as server:
         error = failure(post(server), quick(ca_file=PathTemplate(str(pki.roots))))
     assert "was not done after 0.4 s" in error.message
 
@@ -704,7 +734,11 @@ def test_a_server_that_drips_over_tls_is_left_at_the_deadline(pki):
     [
         ({"ca_file": PathTemplate("missing.pem")}, "ca_file", "No such file"),
         ({"ca_file": PathTemplate("empty.pem")}, "ca_file", "no PEM certificate"),
-        (client_options(client_certificate=PathTemplate("missing.pem")), "client_certificate", "No such file"),
+        (
+            client_options(client_certificate=PathTemplate("missing.pem")),
+            "client_certificate",
+            "No such file",
+        ),
         (client_options(client_key=PathTemplate("missing.key")), "client_key", "No such file"),
         (client_options(client_key=PathTemplate("stranger.key")), "client_key", "not the certificate's"),
         (client_options(client_certificate=PathTemplate("empty.pem")), "client_key", "must be in PEM"),
@@ -812,7 +846,9 @@ def test_an_https_proxy_takes_https_and_does_not_see_the_client_certificate(pki)
             relay(sock, request, middle)
 
         with serving(b"", tls=middle_context, answer_connect=connect) as middle:
-            transport = proxy(middle.port, scheme="https", ca_file=PathTemplate("roots.pem"), **client_options())
+            transport = proxy(
+                middle.port, scheme="https", ca_file=PathTemplate("roots.pem"), **client_options()
+            )
             assert len(send(post(server), transport, pki.directory).body) == 40_000
     assert shown in ([None], [{}])
 
@@ -833,7 +869,9 @@ def test_a_server_that_drips_in_tls_inside_tls_is_left_at_the_deadline(pki):
 def test_an_https_proxy_with_an_unknown_certificate_is_named(pki):
     with serving(b"", tls=pki.server_context()) as middle:
         error = failure(post(None, url="http://ca.test/scep"), proxy(middle.port, scheme="https"))
-    assert f"the TLS certificate of the proxy https://127.0.0.1:{middle.port} is not accepted" in error.message
+    assert (
+        f"the TLS certificate of the proxy https://127.0.0.1:{middle.port} is not accepted" in error.message
+    )
     assert not middle.received
 
 

@@ -104,7 +104,9 @@ def test_no_proxy_names_hosts_domains_addresses_and_networks(host, no_proxy, exe
     assert is_exempt(host, no_proxy) is exempt
 
 
-@pytest.mark.parametrize("entry", ["", ".", "10.0.0.0/99", "example.com/x", "http://x", "a b", "*.example.com"])
+@pytest.mark.parametrize(
+    "entry", ["", ".", "10.0.0.0/99", "example.com/x", "http://x", "a b", "*.example.com"]
+)
 def test_an_entry_of_no_proxy_that_could_never_match_is_refused(entry):
     with pytest.raises(ValueError):
         check_no_proxy([entry])
