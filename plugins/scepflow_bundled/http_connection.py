@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import InvalidHeader
+from urllib3.exceptions import InvalidHeader, ProtocolError
 from urllib3.util import Retry
 
 from scepflow import __version__
@@ -75,6 +75,12 @@ class Proxy:
     def tunnels(self, origin: Origin) -> bool:
         """Tell whether requests to an origin go through CONNECT."""
         return self.tunnel_http or origin.scheme == "https"
+
+    def refusal(self, status: int, address: WebAddress) -> TransportError:
+        """Return the error for this proxy's own answer, instead of the server's."""
+        return proxy_refusal(
+            status, proxy=self.origin, address=address, login_sent=self.authorization is not None
+        )
 
 
 class HttpConnection:
@@ -149,13 +155,14 @@ class HttpConnection:
         self, request: HttpRequest, address: WebAddress, headers: dict[str, str], limits: Limits
     ) -> HttpResponse:
         origin, proxy = address.origin, self._proxy_for(address.origin)
-        fields = {"Host": origin.authority, **_FIXED_HEADERS, **headers}
-        target = address.target
-        forwarded = proxy is not None and not proxy.tunnels(origin)
-        if proxy is not None and forwarded:
-            target = f"{origin}{target}"
-            fields |= proxy.login
-        spoken_to = proxy.origin if proxy and forwarded else None
+        forwarder = proxy if proxy and not proxy.tunnels(origin) else None
+        fields = {
+            "Host": origin.authority,
+            **_FIXED_HEADERS,
+            **headers,
+            **(forwarder.login if forwarder else {}),
+        }
+        spoken_to = forwarder.origin if forwarder else None
         with self._open(address, proxy, limits) as sock, explained(address, limits=limits, proxy=spoken_to):
             limits.allow_bytes(HEADER_BYTES)
             connection = HTTPConnection(origin.host, origin.port, timeout=limits.wait_s(limits.idle_s))
@@ -163,15 +170,15 @@ class HttpConnection:
             with suppress(BrokenPipeError, ConnectionResetError):  # its answer may have come before
                 connection.request(
                     request.method,
-                    target,
+                    f"{origin}{address.target}" if forwarder else address.target,
                     body=request.body if request.method == "POST" else None,
                     headers=fields,
                     preload_content=False,
                     decode_content=False,
                 )
             reply = connection.getresponse()
-            if reply.status == http.client.PROXY_AUTHENTICATION_REQUIRED and spoken_to is not None:
-                raise proxy_refusal(reply.status, proxy=spoken_to, address=address)
+            if forwarder and _wants_proxy_login(reply):
+                raise forwarder.refusal(reply.status, address)
             limits.allow_bytes(HEADER_BYTES + CHUNKING_FACTOR * request.max_response_bytes)
             return _read(reply, address, request.max_response_bytes)
 
@@ -212,7 +219,7 @@ def _tunnel(sock: TimedSocket, address: WebAddress, proxy: Proxy) -> None:
     with closing(reply):
         reply.begin()
         if not 200 <= reply.status < 300:
-            raise proxy_refusal(reply.status, proxy=proxy.origin, address=address)
+            raise proxy.refusal(reply.status, address)
 
 
 def _read(reply: HTTPResponse, address: WebAddress, most_bytes: int) -> HttpResponse:
@@ -221,10 +228,7 @@ def _read(reply: HTTPResponse, address: WebAddress, most_bytes: int) -> HttpResp
     if 300 <= reply.status < 400:
         return HttpResponse(status=reply.status, headers=headers)
     problem = _refuse(reply.status, headers)
-    try:
-        body = b"" if problem else reply.read(most_bytes + 1, decode_content=False)
-    except ValueError:  # a chunk of negative size
-        raise http.client.HTTPException("broken chunk") from None
+    body = b"" if problem else _read_body(reply, most_bytes)
     if len(body) > most_bytes:
         problem = f"its reply is longer than {most_bytes} bytes"
     elif not problem and reply.length_remaining:
@@ -232,6 +236,28 @@ def _read(reply: HTTPResponse, address: WebAddress, most_bytes: int) -> HttpResp
     if problem:
         raise TransportError(f"{address.origin}: {problem}", url=address.shown, status=reply.status)
     return HttpResponse(status=reply.status, headers=headers, body=body)
+
+
+def _read_body(reply: HTTPResponse, most_bytes: int) -> bytes:
+    """Return the body, or one byte more than allowed."""
+    try:
+        return reply.read(most_bytes + 1, decode_content=False)
+    except ValueError:
+        raise http.client.HTTPException("a chunk has a negative size") from None
+    except ProtocolError as error:
+        # Who refuses a POST without reading its body resets the connection behind the
+        # answer (tinyproxy 1.11 does). The status is the news, its page may be lost.
+        if reply.status >= 400 and isinstance(error.__cause__, ConnectionResetError):
+            return b""
+        raise
+
+
+def _wants_proxy_login(reply: HTTPResponse) -> bool:
+    """Tell whether a proxy refused its login; tinyproxy says 401 to a wrong one, as servers do."""
+    ours = reply.headers.get("server", "").lower().startswith("tinyproxy")
+    return reply.status == http.client.PROXY_AUTHENTICATION_REQUIRED or (
+        reply.status == http.client.UNAUTHORIZED and ours
+    )
 
 
 def _refuse(status: int, headers: dict[str, str]) -> str | None:

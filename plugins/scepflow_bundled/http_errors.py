@@ -122,20 +122,23 @@ def _explain_certificate(error: ssl.SSLCertVerificationError, peer: str) -> _Exp
     )
 
 
-def proxy_refusal(status: int, *, proxy: Origin, address: WebAddress) -> TransportError:
+def proxy_refusal(status: int, *, proxy: Origin, address: WebAddress, login_sent: bool) -> TransportError:
     """Return the error for a proxy that answered instead of passing on.
 
     Args:
-        status: its HTTP status, 407 for a missing or wrong login.
+        status: its HTTP status; 407, or 401 from tinyproxy, is about the login.
         proxy: the proxy.
         address: what the request was for.
+        login_sent: whether it got a login.
     """
-    if status == http.client.PROXY_AUTHENTICATION_REQUIRED:
-        message = f"the proxy {proxy} wants a login (407)"
-        hint = "set user and password in [transport], or look whether they are right"
-    else:
-        message = f"the proxy {proxy} does not connect to {address.origin.host_and_port} (HTTP {status})"
-        hint = "the proxy may allow only some ports (tinyproxy: ConnectPort), or cannot reach the host"
+    message = f"the proxy {proxy} does not connect to {address.origin.host_and_port} (HTTP {status})"
+    hint = "it may allow some ports only (tinyproxy: ConnectPort), or cannot reach the host"
+    if status in (401, 407) and login_sent:
+        message = f"the proxy {proxy} does not accept the login ({status})"
+        hint = "look at user and password in [transport]"
+    elif status in (401, 407):
+        message = f"the proxy {proxy} wants a login ({status})"
+        hint = "set user and password in [transport]"
     return TransportError(
         message, url=address.shown, status=status, retryable=status in (502, 503, 504), hint=hint
     )

@@ -101,10 +101,10 @@ class TimedSocket(socket.socket):
         self._after_read(len(data))
         return data
 
-    def recv_into(self, buffer: Buffer, nbytes: int | None = 0, flags: int = 0) -> int:
+    def recv_into(self, buffer: Buffer, nbytes: int | None = None, flags: int = 0) -> int:
         """Read as `socket.socket.recv_into` does; file objects come this way."""
         self._before_read()
-        count = super().recv_into(buffer, nbytes or 0, flags)
+        count = super().recv_into(buffer, nbytes or memoryview(buffer).nbytes, flags)
         self._after_read(count)
         return count
 

@@ -12,22 +12,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scepflow.engine.messages import FailInfo
     from scepflow.testca.authority import Authority
     from scepflow.testca.knobs import Knobs, Reply
     from scepflow.testca.responder import Responder
     from scepflow.testca.server import Server, announcement, serve, serve_forever
 
-__all__ = ["Authority", "Knobs", "Reply", "Responder", "Server", "announcement", "serve", "serve_forever"]
+__all__ = [
+    "Authority",
+    "FailInfo",
+    "Knobs",
+    "Reply",
+    "Responder",
+    "Server",
+    "announcement",
+    "serve",
+    "serve_forever",
+]
 
 _HOMES = {
-    "Authority": "authority",
-    "Knobs": "knobs",
-    "Reply": "knobs",
-    "Responder": "responder",
-    "Server": "server",
-    "announcement": "server",
-    "serve": "server",
-    "serve_forever": "server",
+    "Authority": "scepflow.testca.authority",
+    "FailInfo": "scepflow.engine.messages",
+    "Knobs": "scepflow.testca.knobs",
+    "Reply": "scepflow.testca.knobs",
+    "Responder": "scepflow.testca.responder",
+    "Server": "scepflow.testca.server",
+    "announcement": "scepflow.testca.server",
+    "serve": "scepflow.testca.server",
+    "serve_forever": "scepflow.testca.server",
 }
 
 
@@ -37,4 +49,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)

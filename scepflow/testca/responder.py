@@ -20,21 +20,20 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import AttributeOID
 
 from scepflow.engine import asn1, ber, cms
 from scepflow.engine.algorithms import Digest
 from scepflow.engine.exchange import HttpResponse
 from scepflow.engine.messages import FailInfo, MessageType, PkiStatus, build_cert_rep, parse_request
 from scepflow.errors import ProtocolError
+from scepflow.testca.csr import challenge, is_proven, load_csr
 from scepflow.testca.knobs import Knobs, Reply
 from scepflow.testca.records import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["Responder"]
 
 _KEPT_REQUESTS = 1000
-_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
-"""What `cryptography` raises for parts of a CSR that it cannot read."""
 
 
 class _RefusedError(Exception):
@@ -249,7 +246,7 @@ class Responder:
         wanted = self.knobs.challenge
         if wanted is None:
             return
-        brought = _challenge(csr)
+        brought = challenge(csr)
         if not brought:
             raise _RefusedError(FailInfo.BAD_REQUEST, "a challenge password is required")
         if not hmac.compare_digest(brought, wanted.encode()):
@@ -302,7 +299,8 @@ class Responder:
                     FailInfo.BAD_REQUEST, "the poll is signed with another key than the request"
                 )
             csr = x509.load_pem_x509_csr(known.csr_pem.encode())
-            self._check_issuer(names.issuer)
+            # strongSwan names the RA where the CA should stand.
+            self._check_issuer(names.issuer, self.authority.bundle())
             if asn1.encode(names.subject) != asn1.csr_subject(csr):
                 raise _RefusedError(FailInfo.BAD_CERT_ID, "the poll names another subject than the request")
             if known.status == "pending":
@@ -312,17 +310,17 @@ class Responder:
     def _get_cert(self, _request: PkiRequest, content: bytes, reply: Reply) -> Reply:
         """Answer GetCert (RFC 8894 §3.3.4 GetCert and GetCRL)."""
         wanted = asn1.decode(asn1.IssuerAndSerialNumber, content, "IssuerAndSerialNumber")
-        self._check_issuer(wanted.issuer)
+        self._check_issuer(wanted.issuer, [self.authority.certificate])
         return replace(reply, certificates=self._find(wanted.serial_number))
 
     def _get_crl(self, _request: PkiRequest, content: bytes, reply: Reply) -> Reply:
         """Answer GetCRL (RFC 8894 §3.3.4 GetCert and GetCRL)."""
         wanted = asn1.decode(asn1.IssuerAndSerialNumber, content, "IssuerAndSerialNumber")
-        self._check_issuer(wanted.issuer)
+        self._check_issuer(wanted.issuer, [self.authority.certificate])
         return replace(reply, crls_der=(self.authority.crl(self._now()).public_bytes(Encoding.DER),))
 
-    def _check_issuer(self, issuer: asn1.TLV) -> None:
-        if asn1.encode(issuer) != asn1.certificate_names(self.authority.certificate)[2]:
+    def _check_issuer(self, issuer: asn1.TLV, known: Iterable[x509.Certificate]) -> None:
+        if asn1.encode(issuer) not in {asn1.certificate_names(certificate)[2] for certificate in known}:
             raise _RefusedError(FailInfo.BAD_CERT_ID, "that issuer is not this CA")
 
 
@@ -347,26 +345,16 @@ def _check_der(body: bytes) -> None:
 
 
 def _load_csr(content: bytes) -> x509.CertificateSigningRequest:
-    """Read the CSR with all that will be needed of it, and verify its self-signature (C-131)."""
+    """Read the CSR, or refuse it."""
     try:
-        csr = x509.load_der_x509_csr(content)
-        public_key = csr.public_key()
-        _ = csr.subject, csr.extensions
-        proven = csr.is_signature_valid
-    except _UNREADABLE:
-        raise _RefusedError(FailInfo.BAD_REQUEST, "not a certification request") from None
-    if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        csr = load_csr(content)
+    except ProtocolError as error:
+        raise _RefusedError(FailInfo.BAD_REQUEST, error.message) from None
+    if not isinstance(csr.public_key(), rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         raise _RefusedError(FailInfo.BAD_ALG, "only RSA and EC keys are certified")
-    if not proven:
+    if not is_proven(csr, content):
         raise _RefusedError(FailInfo.BAD_MESSAGE_CHECK, "the CSR's signature is wrong")
     return csr
-
-
-def _challenge(csr: x509.CertificateSigningRequest) -> bytes:
-    try:
-        return csr.attributes.get_attribute_for_oid(AttributeOID.CHALLENGE_PASSWORD).value
-    except (x509.AttributeNotFound, ValueError):
-        return b""
 
 
 def _opened(request: PkiRequest, csr: x509.CertificateSigningRequest, *, polls: int) -> Transaction:

@@ -75,6 +75,7 @@ def serving(answer, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1
 
     ``answer`` is bytes to send, a list of them (one for each request, the last
     one again and again), or a function that gets the socket and the Server.
+    ``answer_connect`` gets the socket, the CONNECT request and the Server.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as listener:
@@ -82,34 +83,17 @@ def serving(answer, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1
         workers: list[threading.Thread] = []
 
         def accept() -> None:
-            while True:
-                try:
+            with contextlib.suppress(OSError):  # the listener's end
+                while True:
                     sock, _ = listener.accept()
-                except OSError:
-                    return
-                workers.append(threading.Thread(target=handle, args=(sock,)))
-                workers[-1].start()
+                    workers.append(threading.Thread(target=handle, args=(sock,)))
+                    workers[-1].start()
 
         def handle(sock) -> None:
             with contextlib.suppress(OSError), sock:
                 sock.settimeout(5)
-                if tls:
-                    sock = tls.wrap_socket(sock, server_side=True)
-                with sock:
-                    talk(sock)
-
-        def talk(sock) -> None:
-            request = read_request(sock)
-            if request is None:
-                return
-            server.received.append(request)
-            if answer_connect is not None and request.line.startswith("CONNECT "):
-                answer_connect(sock, request, server)
-            elif callable(answer):
-                answer(sock, server)
-            else:
-                answers = [answer] if isinstance(answer, bytes) else answer
-                sock.sendall(answers[min(len(server.received), len(answers)) - 1])
+                with tls.wrap_socket(sock, server_side=True) if tls else sock as talking:
+                    _talk(talking, server, answer, answer_connect)
 
         acceptor = threading.Thread(target=accept)
         acceptor.start()
@@ -120,6 +104,20 @@ def serving(answer, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1
             listener.shutdown(socket.SHUT_RDWR)
             for thread in (acceptor, *workers):
                 thread.join(10)
+
+
+def _talk(sock, server: Server, answer, answer_connect) -> None:
+    request = read_request(sock)
+    if request is None:
+        return
+    server.received.append(request)
+    if answer_connect is not None and request.line.startswith("CONNECT "):
+        answer_connect(sock, request, server)
+    elif callable(answer):
+        answer(sock, server)
+    else:
+        answers = [answer] if isinstance(answer, bytes) else answer
+        sock.sendall(answers[min(len(server.received), len(answers)) - 1])
 
 
 def read_request(sock) -> Received | None:

@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from privileges import unprivileged
 
 from scepflow.errors import KeySourceError, OptionError
 from scepflow.options import PathTemplate, Secret
@@ -195,10 +196,11 @@ def test_a_missing_file_is_reported(tmp_path):
     assert "relative paths" in caught.value.hint
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
-def test_a_file_that_may_not_be_read_is_reported(write, rsa_key):
-    path = write(rsa_key.private_bytes(PEM, PKCS8, PLAIN), mode=0o000)
-    with pytest.raises(KeySourceError, match="Permission denied"):
+def test_a_file_that_may_not_be_read_is_reported(outside, rsa_key):
+    path = outside / "key.pem"
+    path.write_bytes(rsa_key.private_bytes(PEM, PKCS8, PLAIN))
+    path.chmod(0)
+    with unprivileged(), pytest.raises(KeySourceError, match="Permission denied"):
         load_private_key(path)
 
 

@@ -1,13 +1,12 @@
 import os
 import resource
-import shutil
 import subprocess
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from credential_fixtures import make_credential, make_run, mode_of, tree
+from privileges import NOBODY, unprivileged
 
 from scepflow.errors import SinkError
 from scepflow_bundled.outputs import (
@@ -21,8 +20,6 @@ from scepflow_bundled.outputs import (
     prepare_outputs,
 )
 
-NOBODY = 65534
-
 
 def output(path: Path, content: bytes = b"new", mode: int = 0o600, **ids) -> Output:
     return Output(path=path, content=content, mode=mode, **ids)
@@ -33,27 +30,6 @@ def umask_zero():
     before = os.umask(0)
     yield
     os.umask(before)
-
-
-@pytest.fixture
-def outside():
-    """A directory that any user can reach, unlike pytest's own."""
-    directory = Path(tempfile.mkdtemp(prefix="scepflow-test-")).resolve()
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
-
-
-@contextmanager
-def unprivileged():
-    """Work as a user without rights, whoever runs the tests."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
 
 
 @contextmanager

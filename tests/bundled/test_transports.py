@@ -274,7 +274,7 @@ def test_an_endless_reply_is_cut_off(start, more):
         (b"SSH-2.0-OpenSSH_9.2\x1b[31m\r\n", "not HTTP that can be used: it starts with"),
         (b"HTTP/2.0 200 OK\r\n\r\n", "not HTTP"),
         (b"HTTP/1.1 2x0 OK\r\n\r\n", "not HTTP"),
-        (reply(b"-5\r\nhello\r\n0\r\n\r\n", Transfer_Encoding="chunked"), "broken chunk"),
+        (reply(b"-5\r\nhello\r\n0\r\n\r\n", Transfer_Encoding="chunked"), "negative size"),
         (reply(b"x", Content_Length="1, 2"), "not HTTP"),
         (b"", "closed the connection without a complete reply"),
         (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "unexpected HTTP status 101"),
@@ -308,12 +308,26 @@ def test_a_reply_that_comes_before_the_request_is_read_is_seen():
         thread.join(10)
 
 
-def test_a_server_that_resets_the_connection_is_named():
+def resetting(*first: bytes):
+    """Answer with a reset behind these bytes."""
+
     def answer(sock, server):
+        for data in first:
+            sock.sendall(data)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         sock.close()
 
-    with serving(answer) as server:
+    return answer
+
+
+def test_the_status_of_a_refusal_outlives_a_reset_behind_it():
+    with serving(resetting(b"HTTP/1.0 500 Unable to connect\r\n\r\n<html>")) as server:
+        assert send(post(server)).status == 500
+
+
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.0 200 OK\r\n\r\n0"])
+def test_a_server_that_resets_the_connection_is_named(first):
+    with serving(resetting(first)) as server:
         error = failure(post(server))
     assert error.message == f"{server.url} closed the connection without a complete reply"
     assert error.retryable
@@ -587,16 +601,20 @@ def test_not_modified_is_no_redirect():
 
 @pytest.mark.parametrize("make", [get, post])
 def test_an_upgrade_to_https_on_the_same_host_is_followed(pki, make):
-    with serving(reply(b"ok"), tls=pki.server_context()) as secure:
-        with serving(reply(status=308, Location=f"{secure.url}/scep")) as server:
-            assert send(make(server), DirectTransport(ca_file=PathTemplate(str(pki.roots)))).body == b"ok"
+    with (
+        serving(reply(b"ok"), tls=pki.server_context()) as secure,
+        serving(reply(status=308, Location=f"{secure.url}/scep")) as server,
+    ):
+        assert send(make(server), DirectTransport(ca_file=PathTemplate(str(pki.roots)))).body == b"ok"
     assert len(secure.received) == 1
 
 
 def test_a_redirect_from_https_to_http_is_not_followed(pki):
-    with serving(reply(b"ok")) as plain:
-        with serving(reply(status=302, Location=f"{plain.url}/"), tls=pki.server_context()) as server:
-            error = failure(get(server), DirectTransport(ca_file=PathTemplate(str(pki.roots))))
+    with (
+        serving(reply(b"ok")) as plain,
+        serving(reply(status=302, Location=f"{plain.url}/"), tls=pki.server_context()) as server,
+    ):
+        error = failure(get(server), DirectTransport(ca_file=PathTemplate(str(pki.roots))))
     assert "from https to http" in error.message
     assert not plain.received
 
@@ -805,10 +823,12 @@ def test_a_user_may_have_no_password():
 
 
 def test_https_goes_through_connect_and_the_login_stays_with_the_proxy(pki):
-    with serving(b"", answer_connect=relay) as middle:
-        with serving(reply(b"ok"), tls=pki.server_context()) as server:
-            transport = proxy(middle.port, ca_file=PathTemplate("roots.pem"))
-            assert send(post(server), transport, pki.directory).body == b"ok"
+    with (
+        serving(b"", answer_connect=relay) as middle,
+        serving(reply(b"ok"), tls=pki.server_context()) as server,
+    ):
+        transport = proxy(middle.port, ca_file=PathTemplate("roots.pem"))
+        assert send(post(server), transport, pki.directory).body == b"ok"
     assert middle.received[0].line == f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"
     assert middle.received[0].fields["Proxy-Authorization"] == LOGIN
     assert middle.received[0].fields["Host"] == f"127.0.0.1:{server.port}"
@@ -825,10 +845,12 @@ def test_tunnel_always_uses_connect_for_http_too():
 
 @pytest.mark.parametrize("tunnel", ["auto", "always"])
 def test_an_https_proxy_takes_http(pki, tunnel):
-    with serving(reply(b"ok")) as server:
-        with serving(reply(b"ok"), tls=pki.server_context(), answer_connect=relay) as middle:
-            transport = proxy(middle.port, scheme="https", tunnel=tunnel, ca_file=PathTemplate("roots.pem"))
-            assert send(post(server), transport, pki.directory).body == b"ok"
+    with (
+        serving(reply(b"ok")) as server,
+        serving(reply(b"ok"), tls=pki.server_context(), answer_connect=relay) as middle,
+    ):
+        transport = proxy(middle.port, scheme="https", tunnel=tunnel, ca_file=PathTemplate("roots.pem"))
+        assert send(post(server), transport, pki.directory).body == b"ok"
     assert len(middle.received) == 1
     assert len(server.received) == (1 if tunnel == "always" else 0)
 
@@ -880,11 +902,27 @@ def test_a_proxy_that_wants_another_login_is_named(url):
     refused = reply(b"<html>", status=407, Proxy_Authenticate="Basic realm=x")
     with serving(refused) as middle:
         error = failure(post(None, url=url), proxy(middle.port, password=Secret("hunter2")))
-    assert error.message == f"the proxy http://127.0.0.1:{middle.port} wants a login (407)"
-    assert "user and password" in error.hint
+    assert error.message == f"the proxy http://127.0.0.1:{middle.port} does not accept the login (407)"
+    assert error.hint == "look at user and password in [transport]"
     assert error.status == 407
     assert not error.retryable
     assert "hunter2" not in f"{error.message}{error.hint}{error.url}"
+
+
+@pytest.mark.parametrize("url", ["http://ca.test/scep", "https://ca.test/scep"])
+def test_a_proxy_that_wants_a_login_is_named(url):
+    with serving(reply(b"<html>", status=407)) as middle:
+        error = failure(post(None, url=url), proxy(middle.port, user=None, password=None))
+    assert error.message == f"the proxy http://127.0.0.1:{middle.port} wants a login (407)"
+    assert error.hint == "set user and password in [transport]"
+
+
+def test_a_401_of_tinyproxy_is_about_its_login_and_a_401_of_the_ca_is_returned():
+    with serving(reply(status=401, Server="tinyproxy/1.11.1")) as middle:
+        error = failure(post(None, url="http://ca.test/"), proxy(middle.port))
+    assert "does not accept the login (401)" in error.message
+    with serving(reply(status=401, Server="EJBCA")) as middle:
+        assert send(post(None, url="http://ca.test/"), proxy(middle.port)).status == 401
 
 
 @pytest.mark.parametrize(("status", "retryable"), [(403, False), (502, True), (503, True)])

@@ -375,6 +375,14 @@ def test_a_pending_request_can_end_in_a_rejection(connect, client_key):
     assert (outcome.fail_info, outcome.fail_info_text) == (FailInfo.BAD_CERT_ID, "not today")
 
 
+def test_a_poll_after_the_decision_gets_the_same_certificate(connect, client_key, authority):
+    client = connect()
+    csr = make_csr(client_key)
+    client.enroll(csr)
+    assert client.send(MessageType.CERT_POLL, names(authority, csr))[0] == PkiStatus.SUCCESS
+    assert len(client.responder.issued) == 1
+
+
 def test_a_repeated_request_does_not_count_as_a_poll(connect, client_key):
     client = connect(pending=1)
     csr = make_csr(client_key)
