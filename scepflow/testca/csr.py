@@ -22,6 +22,7 @@ _UNREADABLE = (
     UnsupportedAlgorithm,
     ValueError,
     x509.DuplicateExtension,
+    x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
 """What is raised for parts of a request that cannot be read."""

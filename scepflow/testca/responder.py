@@ -27,7 +27,7 @@ from scepflow.engine import asn1, ber, cms
 from scepflow.engine.algorithms import Digest
 from scepflow.engine.exchange import HttpResponse
 from scepflow.engine.messages import FailInfo, MessageType, PkiStatus, build_cert_rep, parse_request
-from scepflow.errors import ProtocolError
+from scepflow.errors import ProtocolError, TrustError
 from scepflow.testca.csr import challenge, is_proven, load_csr
 from scepflow.testca.knobs import Knobs, Reply
 from scepflow.testca.records import Transaction
@@ -139,7 +139,7 @@ class Responder:
             request = parse_request(body)
         except binascii.Error:
             return _plain(400, "not base64 (RFC 4648 §4, without line ends)")
-        except ProtocolError as error:
+        except (ProtocolError, TrustError) as error:
             return _plain(400, error.message)
         self.requests.append(request)
         return _response("application/x-pki-message", self._build(self._answer(request)))

@@ -98,6 +98,12 @@ def test_what_is_no_request_is_refused(der):
         load_csr(der)
 
 
+def test_a_request_of_another_version_is_refused(client_key):
+    der = make(client_key).replace(b"\x02\x01\x00", b"\x02\x01\x01", 1)
+    with pytest.raises(ProtocolError):
+        load_csr(der)
+
+
 def test_a_request_without_challenge_has_an_empty_one(client_key):
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     assert challenge(builder.sign(client_key, hashes.SHA256())) == b""

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import AttributeOID
 
 from scepflow.engine import asn1, cms, oids, queries, trust
@@ -27,6 +27,18 @@ from scepflow.testca.knobs import CAPABILITIES, Knobs
 from scepflow.testca.responder import Responder
 
 URL = "http://ca.example/scep"
+# Too short to protect anything, and nobody's.
+RSA_512 = b"""\
+-----BEGIN RSA PRIVATE KEY-----
+MIIBOgIBAAJBAMRLzyeTm/J9VefHz0E99F2cTG+lymVzYCRP1QdRuLHCVjgMGd9U
+sP+S52FQg73Sdr0ItqilmrPlAUYWVTtVfe0CAwEAAQJAIk3RROxR2321zoynlpI6
+K0XOQdCqXzJbgd0FsILCkSXDjb6gTGASYwvPB6XbF2sMgogh8W9ui25ZqeG1vdca
+LQIhAPJ8IQbyoRcwSGyGZ4OCWkXUoYGhHMDmeI7WXawXRkEPAiEAzzykA+dlVCKd
+myqNvhu56H75yEun4EmjJAq/fI7oGUMCICpk7VlLnkJxnJfsv7hMWAARdtM1GdPX
+94fxjpsBzrSdAiEApTfqZzZfIZGrZ16ovKzsLYC18Urn3ze1+fEbstlYD3MCIEDG
+qQW87R4Xt0W5Cnk3RpDUnupuw0v13ucc4DBnWdry
+-----END RSA PRIVATE KEY-----
+"""
 
 
 def make_csr(key, subject="CN=client", *, challenge=None, extensions=()):
@@ -551,28 +563,34 @@ def test_a_request_encrypted_for_someone_else_is_refused(connect, identity, clie
     assert client.send(MessageType.PKCS_REQ, csr, bundle=elsewhere)[1] == FailInfo.BAD_MESSAGE_CHECK
 
 
-def test_all_certificates_of_a_request_are_recorded(connect, client_key, authority, identity):
-    """More than one is a mistake that other servers punish (C-134, Q-025)."""
-    client = connect()
-    client.enroll(make_csr(client_key))
-    envelope = cms.build_envelope(
-        b"0\x00", recipient=authority.certificate, cipher=Cipher.AES128, random_bytes=os.urandom
-    )
+def sign(envelope, identity, *more):
+    """Return a request made by hand around an envelope, with more certificates than the signer's."""
     attributes = [
         cms.attribute(oids.MESSAGE_TYPE, asn1.encode(asn1.PrintableString("19"))),
         cms.attribute(oids.TRANSACTION_ID, asn1.encode(asn1.PrintableString("T2"))),
         cms.attribute(oids.SENDER_NONCE, asn1.encode(b"n" * 16)),
     ]
-    post(
-        client.responder,
-        cms.build_signed_data(
-            envelope,
-            attributes=attributes,
-            identity=identity,
-            digest=Digest.SHA256,
-            certificates=[identity.certificate, authority.certificate],
-        ),
+    return cms.build_signed_data(
+        envelope,
+        attributes=attributes,
+        identity=identity,
+        digest=Digest.SHA256,
+        certificates=[identity.certificate, *more],
     )
+
+
+@pytest.fixture
+def envelope(authority):
+    return cms.build_envelope(
+        b"0\x00", recipient=authority.certificate, cipher=Cipher.AES128, random_bytes=os.urandom
+    )
+
+
+def test_all_certificates_of_a_request_are_recorded(connect, client_key, authority, identity, envelope):
+    """More than one is a mistake that other servers punish (C-134, Q-025)."""
+    client = connect()
+    client.enroll(make_csr(client_key))
+    post(client.responder, sign(envelope, identity, authority.certificate))
     assert [len(request.certificates) for request in client.responder.requests] == [1, 2]
 
 
@@ -606,6 +624,24 @@ def test_what_is_no_message_is_a_bad_request(connect, body):
     assert response.content_type == "text/plain"
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number:UserWarning")
+def test_a_damaged_message_is_answered_and_never_breaks_the_responder(connect, client_key):
+    client = connect()
+    body = captured(client, make_csr(client_key, challenge="secret"))
+    for place in range(0, len(body), 5):
+        damaged = bytearray(body)
+        damaged[place] ^= 0x81
+        assert post(client.responder, bytes(damaged)).status in {200, 400}
+
+
+def test_a_signer_with_a_key_too_short_is_refused(connect, now):
+    weak = load_pem_private_key(RSA_512, password=None)
+    client = connect(as_identity=self_signed(weak, now))
+    response = post(client.responder, captured(client, make_csr(weak)))
+    assert response.status == 400
+    assert b"512 bits" in response.body
+
+
 def indefinite(body):
     """The same ContentInfo with an indefinite length: BER, not DER."""
     header = 2 + (body[1] & 0x7F)
@@ -637,3 +673,10 @@ def test_the_clock_is_the_systems_unless_injected(ca_credentials, client_key, id
     assert abs(outcome.certificate.not_valid_after_utc - client.now - timedelta(days=365)) < timedelta(
         minutes=1
     )
+
+
+def test_where_der_is_demanded_the_envelope_must_be_der_too(connect, identity, envelope):
+    strict = connect(der_only=True)
+    assert post(strict.responder, sign(envelope, identity)).status == 200
+    assert post(strict.responder, sign(indefinite(envelope), identity)).status == 400
+    assert post(connect().responder, sign(indefinite(envelope), identity)).status == 200
