@@ -53,13 +53,16 @@ def authenticate_ca(options: CaOptions, connection: Connection, run: Run) -> Aut
         ProtocolError: it does not speak SCEP.
         OptionError: a file or fingerprint in ``[ca]`` cannot be used.
     """
-    capabilities = _capabilities(options, connection, run)
+    capabilities, unanswered = _capabilities(options, connection)
     anchors = _read_certificates(run.path(options.certificate), "certificate") if options.certificate else ()
     signer, signer_file = _pin(options.signing_certificate, run, "signing_certificate")
     recipient, recipient_file = _pin(options.encryption_certificate, run, "encryption_certificate")
+    certificates = _certificates(options, connection, run, anchors)
+    if unanswered:
+        run.warn("no-capabilities", f"GetCACaps failed: {unanswered}")
     bundle = trust.authenticate(
-        (*_certificates(options, connection, run, anchors), *signer_file, *recipient_file),
-        fingerprints=_fingerprints(options),
+        (*certificates, *signer_file, *recipient_file),
+        fingerprints=[trust.parse_fingerprint(text) for text in options.fingerprints],
         anchors=anchors,
         recipient=recipient,
         signer=signer,
@@ -85,15 +88,13 @@ def _subject(certificate: x509.Certificate) -> str:
     return sanitise(certificate.subject.rfc4514_string())
 
 
-def _capabilities(options: CaOptions, connection: Connection, run: Run) -> Capabilities:
-    """Return the capabilities; some servers only hang up on the question (Q-010, C-076)."""
+def _capabilities(options: CaOptions, connection: Connection) -> tuple[Capabilities, str]:
+    """Return the capabilities, or none and why: some servers only hang up on the question (Q-010, C-076)."""
+    request = queries.ca_caps_request(options.url, options.identifier)
     try:
-        return queries.parse_ca_caps(
-            connection.send(queries.ca_caps_request(options.url, options.identifier))
-        )
+        return queries.parse_ca_caps(connection.send(request)), ""
     except TransportError as error:
-        run.warn("no-capabilities", f"GetCACaps failed: {error.message}")
-        return NONE
+        return NONE, error.message
 
 
 def _certificates(
@@ -108,25 +109,6 @@ def _certificates(
             raise
         run.warn("no-ca-certificate", f"GetCACert failed, the certificate file is used: {error.message}")
         return anchors
-
-
-def _fingerprints(options: CaOptions) -> list[str]:
-    written = options.fingerprint or []
-    pins = [_fingerprint(text) for text in ([written] if isinstance(written, str) else written)]
-    if options.security != "legacy" and any(pin.startswith("sha1:") for pin in pins):
-        raise OptionError(
-            "a SHA-1 fingerprint can be forged",
-            where="ca.fingerprint",
-            hint='pin the SHA-256 fingerprint, or set security = "legacy"',
-        )
-    return pins
-
-
-def _fingerprint(text: str) -> str:
-    try:
-        return trust.parse_fingerprint(text)
-    except ValueError as error:
-        raise OptionError(str(error), where="ca.fingerprint") from None
 
 
 def _pin(written: str | None, run: Run, option: str) -> tuple[str | None, tuple[x509.Certificate, ...]]:

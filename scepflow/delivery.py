@@ -5,6 +5,7 @@ Must never hold: how a sink writes.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from scepflow.errors import ScepflowError
 from scepflow.events import SinkDelivered, SinkFailed
 from scepflow.faults import working
 from scepflow.stages import OutputSink, Prepared
+from scepflow.text import sanitise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from scepflow.engine.identity import Credential
     from scepflow.stages import Run
 
-__all__ = ["Delivery", "deliver"]
+__all__ = ["Delivery", "deliver", "describe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +70,28 @@ def deliver(
             attempt(name, prepared[name].commit)
     finally:
         for output in prepared.values():  # nothing staged is left behind; what is committed is not touched
-            output.discard()
-    for name, sink in sinks.items():
-        _tell(name, sink, failures.get(name), elapsed_s[name], run)
-    return tuple(Delivery(name, sink.describe(), failures.get(name)) for name, sink in sinks.items())
+            with suppress(Exception):  # what matters is known by now: delivered, or the failure before
+                output.discard()
+    deliveries = tuple(Delivery(name, describe(sink), failures.get(name)) for name, sink in sinks.items())
+    for delivery in deliveries:
+        _tell(delivery, elapsed_s[delivery.sink], run)
+    return deliveries
 
 
-def _tell(name: str, sink: OutputSink, error: ScepflowError | None, elapsed_s: float, run: Run) -> None:
+def describe(sink: OutputSink) -> str:
+    """Return where a sink's output goes; one that cannot say so is called by its name."""
+    try:
+        with working(sink):
+            return sanitise(sink.describe())
+    except ScepflowError:
+        return sink.stage_name()
+
+
+def _tell(delivery: Delivery, elapsed_s: float, run: Run) -> None:
+    sink, detail, error = delivery.sink, delivery.detail, delivery.error
     if error is None:
-        detail = sink.describe()
         run.emit(
-            SinkDelivered(pipeline=run.pipeline, at=run.now(), sink=name, detail=detail, elapsed_s=elapsed_s)
+            SinkDelivered(pipeline=run.pipeline, at=run.now(), sink=sink, detail=detail, elapsed_s=elapsed_s)
         )
     else:
-        run.emit(SinkFailed(pipeline=run.pipeline, at=run.now(), sink=name, error=error.message))
+        run.emit(SinkFailed(pipeline=run.pipeline, at=run.now(), sink=sink, error=error.message))

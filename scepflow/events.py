@@ -13,6 +13,7 @@ import msgspec
 __all__ = [
     "CaAuthenticated",
     "CertificateIssued",
+    "CsrReady",
     "Event",
     "KeyReady",
     "PollScheduled",
@@ -20,6 +21,7 @@ __all__ = [
     "RequestSent",
     "RunFinished",
     "RunStarted",
+    "SignerReady",
     "SinkDelivered",
     "SinkFailed",
     "Warned",
@@ -47,6 +49,20 @@ class RunStarted(Event, frozen=True, kw_only=True):
 
 class KeyReady(Event, frozen=True, kw_only=True):
     """The private key is there, and on disk; ``description`` is such as ``RSA-2048``."""
+
+    stage: str
+    description: str
+
+
+class CsrReady(Event, frozen=True, kw_only=True):
+    """The certification request is built; ``subject`` is RFC 4514 text."""
+
+    stage: str
+    subject: str
+
+
+class SignerReady(Event, frozen=True, kw_only=True):
+    """The identity that signs the request is there; ``description`` says what certificate it has."""
 
     stage: str
     description: str
@@ -138,7 +154,7 @@ class Warned(Event, frozen=True, kw_only=True):
 
 
 class RunFinished(Event, frozen=True, kw_only=True):
-    """A run ended; ``outcome`` is issued, pending, rejected, failed or degraded."""
+    """A run ended; ``outcome`` is issued, degraded, pending, rejected or failed; rehearsed after a dry run."""
 
     outcome: str
     exit_code: int

@@ -5,7 +5,7 @@ Must never hold: knowledge of a stage.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from scepflow import errors
@@ -15,9 +15,10 @@ from scepflow.text import sanitise
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scepflow.stages import Stage
+    from scepflow.engine.exchange import HttpRequest, HttpResponse
+    from scepflow.stages import Connection, Run, Stage, Transport
 
-__all__ = ["working"]
+__all__ = ["connected", "working"]
 
 _ERRORS: dict[str, type[StageError]] = {
     "key source": errors.KeySourceError,
@@ -56,11 +57,38 @@ def working(stage: Stage) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def connected(transport: Transport, run: Run) -> Iterator[Connection]:
+    """Open a transport's connection; whatever it does wrong comes out as a TransportError.
+
+    A connection that cannot be closed is a warning: what it carried has arrived.
+    """
+    with ExitStack() as stack:
+        with working(transport):
+            connection = stack.enter_context(transport.connect(run))
+        yield _GuardedConnection(connection, transport)
+        try:
+            stack.close()
+        except Exception as error:  # noqa: BLE001  # whatever a stranger's transport raises
+            run.warn("transport-close", f"the connection did not close: {type(error).__name__}")
+
+
+class _GuardedConnection:
+    def __init__(self, connection: Connection, transport: Transport) -> None:
+        self._connection = connection
+        self._transport = transport
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        with working(self._transport):
+            return self._connection.send(request)
+
+
 def _origin(stage: Stage) -> str:
-    """Return which distribution a stage comes from, with its version."""
-    from importlib.metadata import packages_distributions, version
+    """Return the module a stage comes from, and the distribution whose plugin that is, with its version."""
+    from importlib.metadata import entry_points
 
     module = type(stage).__module__
-    for distribution in packages_distributions().get(module.partition(".")[0], []):
-        return f"{distribution} {version(distribution)} ({module})"
+    for point in entry_points(group="scepflow"):
+        if point.dist and point.module.partition(".")[0] == module.partition(".")[0]:
+            return f"{point.dist.name} {point.dist.version} ({module})"
     return module

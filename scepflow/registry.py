@@ -9,7 +9,6 @@ urllib3.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 import sys
@@ -236,8 +235,8 @@ class Registry:
                 and (marked["specname"] or name) not in known
                 and not marked["optionalhook"]
             ):
-                near = difflib.get_close_matches(name, known, n=1)
-                guess = f"; did you mean {near[0]}?" if near else ""
+                near = _closest(name, known)
+                guess = f"; did you mean {near}?" if near else ""
                 yield f"has a hook that does not exist, {name}{guess}"
 
     def _offered(self, kind: str) -> list[StageInfo]:
@@ -265,9 +264,8 @@ class Registry:
 
     def _unknown(self, kind: str, name: str) -> UnknownStageError:
         known = sorted({offer.name for offer in self._offered(kind)})
-        near = difflib.get_close_matches(name, known, n=1)
         error = UnknownStageError(
-            kind=KINDS[kind].kind, name=sanitise(name), known=known, close_match=near[0] if near else None
+            kind=KINDS[kind].kind, name=sanitise(name), known=known, close_match=_closest(name, known)
         )
         broken = [problem.message for k, problem in self._problems if k in (None, kind)]
         error.hint = "; ".join([error.hint or "", *broken])
@@ -340,6 +338,12 @@ def _load_file(path: Path) -> object:
         del sys.modules[name]
         raise
     return module
+
+
+def _closest(word: str, known: Sequence[str]) -> str | None:
+    import difflib  # only an error pays for it
+
+    return next(iter(difflib.get_close_matches(word, known, n=1)), None)
 
 
 def _words(error: BaseException) -> str:

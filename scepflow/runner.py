@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -25,22 +24,24 @@ from scepflow.engine.enrollment import Enrollment, Issued, Pending
 from scepflow.engine.identity import Credential
 from scepflow.engine.messages import MessageType, fail_info_name
 from scepflow.engine.trust import fingerprint
-from scepflow.errors import PendingError, RejectedError, ScepflowError, TransportError
+from scepflow.errors import CsrError, PendingError, RejectedError, ScepflowError, TransportError
 from scepflow.events import (
     CertificateIssued,
+    CsrReady,
     KeyReady,
     PollScheduled,
     ReplyReceived,
     RequestSent,
     RunFinished,
     RunStarted,
+    SignerReady,
 )
-from scepflow.faults import working
+from scepflow.faults import connected, working
 from scepflow.stages import Run
 from scepflow.text import sanitise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cryptography import x509
 
@@ -149,19 +150,10 @@ class _Runner:
         pipeline, run = self.pipeline, self.context
         sent = False
         try:
-            with working(pipeline.key):
-                key = pipeline.key.obtain(run)
-            self._keep_key("key.pem", key)
-            self.tell(KeyReady, stage=pipeline.key.stage_name(), description=describe_key(key))
-            with working(pipeline.csr):
-                csr = pipeline.csr.build(key, run)
-            with working(pipeline.signer):
-                identity = pipeline.signer.identity(key, csr, run)
-            if identity.key is not key:
-                self._keep_key("signer-key.pem", identity.key)
-            with ExitStack() as stack:
-                with working(pipeline.transport):
-                    connection = stack.enter_context(pipeline.transport.connect(run))
+            key = self._key()
+            csr = self._csr(key)
+            identity = self._identity(key, csr)
+            with connected(pipeline.transport, run) as connection:
                 ca = authenticate_ca(pipeline.ca, connection, run)
                 enrollment = self._enrollment(ca, csr, identity)
                 sent = True
@@ -171,6 +163,35 @@ class _Runner:
                 self.attempt.discard()
             raise
         return self._deliver(Credential(key=key, certificate=issued.certificate, chain=issued.chain))
+
+    def _key(self) -> PrivateKey:
+        stage = self.pipeline.key
+        with working(stage):
+            key = stage.obtain(self.context)
+            self._keep_key("key.pem", key)
+        self.tell(KeyReady, stage=stage.stage_name(), description=describe_key(key))
+        return key
+
+    def _csr(self, key: PrivateKey) -> x509.CertificateSigningRequest:
+        stage = self.pipeline.csr
+        with working(stage):
+            csr = stage.build(key, self.context)
+            if csr.public_key() != key.public_key():
+                raise CsrError("the request is for another key than the one of [key]")
+            subject = sanitise(csr.subject.rfc4514_string())
+        self.tell(CsrReady, stage=stage.stage_name(), subject=subject)
+        return csr
+
+    def _identity(self, key: PrivateKey, csr: x509.CertificateSigningRequest) -> SigningIdentity:
+        stage = self.pipeline.signer
+        with working(stage):
+            identity = stage.identity(key, csr, self.context)
+            if identity.key is not key:
+                self._keep_key("signer-key.pem", identity.key)
+        self.tell(
+            SignerReady, stage=stage.stage_name(), description=describe_certificate(identity.certificate)
+        )
+        return identity
 
     def _keep_key(self, name: str, key: PrivateKey) -> None:
         self.attempt.keep(name, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -212,9 +233,7 @@ class _Runner:
         asked_s = self.system.monotonic_s()
         lost: TransportError | None = None
         poll = 0
-        with working(self.pipeline.poller):
-            delays_s = iter(self.pipeline.poller.delays_s())
-        for poll, delay_s in enumerate(delays_s, start=1):
+        for poll, delay_s in enumerate(self._delays_s(), start=1):
             self.tell(
                 PollScheduled,
                 transaction_id=self.transaction_id,
@@ -239,6 +258,13 @@ class _Runner:
             hint=f"its operator must approve transaction {self.transaction_id}; the key is kept in {self.attempt.path}",
         )
 
+    def _delays_s(self) -> Iterator[float]:
+        with working(self.pipeline.poller):
+            for delay_s in self.pipeline.poller.delays_s():
+                if not 0 <= delay_s < float("inf"):
+                    raise ValueError(f"a delay of {delay_s} s")
+                yield delay_s
+
     def _exchange(
         self, enrollment: Enrollment, connection: Connection, *, poll: int
     ) -> Issued | Pending | Rejected:
@@ -257,8 +283,7 @@ class _Runner:
             size_bytes=len(request.body or request.url),
         )
         sent_s = self.system.monotonic_s()
-        with working(self.pipeline.transport):
-            response = connection.send(request)
+        response = connection.send(request)
         event = enrollment.receive(response, now=self.system.now())
         self._tell_reply(event, response, self.system.monotonic_s() - sent_s)
         return event
@@ -313,10 +338,17 @@ def describe_key(key: PrivateKey) -> str:
     return f"RSA-{key.key_size}" if isinstance(key, rsa.RSAPrivateKey) else f"EC {key.curve.name}"
 
 
+def describe_certificate(certificate: x509.Certificate) -> str:
+    """Return such as ``self-signed`` or ``certificate of CN=gw1, serial 4f11``."""
+    if certificate.issuer == certificate.subject:
+        return "self-signed"
+    return f"certificate of {sanitise(certificate.subject.rfc4514_string())}, serial {certificate.serial_number:x}"
+
+
 _REJECTION_HINTS = {
     "badAlg": "the CA does not know an algorithm of the request",
     "badMessageCheck": "the CA could not verify or decrypt the request; is the right RA certificate used?",
-    "badRequest": "usual causes: the challenge is wrong, used or expired; the subject is not allowed by the CA",
+    "badRequest": "is the challenge right, unused and not expired, and does the CA allow the subject?",
     "badTime": "compare this machine's clock with the CA's",
     "badCertId": "the CA does not know the certificate or transaction; some CAs renew only what they issued",
 }

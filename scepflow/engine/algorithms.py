@@ -25,12 +25,13 @@ from scepflow.engine.checks import Finding
 from scepflow.errors import ProtocolError, TrustError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
     from scepflow.engine.asn1 import Oid
     from scepflow.engine.capabilities import Capabilities
+    from scepflow.engine.checks import Checks
 
     PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -69,6 +70,10 @@ class Digest(Enum):
     def oid(self) -> Oid:
         """The digest's own OID."""
         return _DIGESTS[self].oid
+
+    def identifier(self) -> list[asn1.TLV]:
+        """Return its AlgorithmIdentifier: NULL parameters, absent for SHA-2 (RFC 5754 §2, Q-105)."""
+        return asn1.algorithm(self.oid, asn1.NULL_DER if self in (Digest.MD5, Digest.SHA1) else None)
 
     def hash(self) -> hashes.HashAlgorithm:
         """Return the algorithm for `cryptography`."""
@@ -138,6 +143,12 @@ _CIPHERS = {
     # Q-020: OpenSSL 3 has no single DES; EDE with three equal keys is the same cipher.
     Cipher.DES: _Cipher(oids.DES_CBC, 8, 8, lambda key: TripleDES(key * 3)),
 }
+_WEAK: frozenset[Digest | Cipher | None] = frozenset({Digest.MD5, Digest.SHA1, Cipher.DES, Cipher.DES3})
+_REFUSED_IN_REPLIES: dict[Security, frozenset[Digest | Cipher | None]] = {
+    Security.STRICT: _WEAK,
+    Security.DEFAULT: frozenset({Digest.MD5}),
+    Security.LEGACY: frozenset(),
+}
 _CIPHER_BY_OID = {row.oid: cipher for cipher, row in _CIPHERS.items()}
 
 
@@ -180,20 +191,17 @@ def choose(
     cipher = cipher or (Cipher.AES128 if capabilities.aes else Cipher.DES3)
     method = method or ("POST" if capabilities.post else "GET")
     if security is not Security.LEGACY and (digest is Digest.MD5 or cipher is Cipher.DES):
-        weak = digest.value if digest is Digest.MD5 else cipher.value
         raise TrustError(
-            f"requests in {weak} need security = legacy",
+            f"requests in {digest.value if digest is Digest.MD5 else cipher.value} need security = legacy",
             check="algorithms",
             hint="leave digest and cipher on auto",
         )
     if security is Security.STRICT and (digest is Digest.SHA1 or cipher is Cipher.DES3):
         raise TrustError("security = strict refuses SHA-1 and 3DES in requests", check="algorithms")
-    weak_parts = [
-        part.value for part in (digest, cipher) if part in (Digest.MD5, Digest.SHA1, Cipher.DES, Cipher.DES3)
-    ]
+    weak = [part for part in (digest, cipher) if part in _WEAK]
     findings = (
-        [Finding("weak-request", f"the request uses {' and '.join(weak_parts)}: {_reason(capabilities)}")]
-        if weak_parts
+        [Finding("weak-request", f"the request uses {_listed(weak)}: {_reason(capabilities)}")]
+        if weak
         else []
     )
     if method == "GET":
@@ -211,26 +219,32 @@ def _reason(capabilities: Capabilities) -> str:
     )
 
 
-def check_reply(digest: Digest, cipher: Cipher | None, security: Security) -> list[Finding]:
-    """Return what a reply's algorithms are worth saying.
+def check_reply(digest: Digest, cipher: Cipher | None, security: Security, checks: Checks) -> None:
+    """Check a reply's algorithms against the policy (RFC 8894 §2.9 Mandatory-to-Implement Functionality).
+
+    Args:
+        digest: the digest that it is signed with.
+        cipher: the cipher of its envelope, or None when there is none yet.
+        security: the policy.
+        checks: makes the check ``algorithms``, and is told of weak ones.
 
     Raises:
-        TrustError: the policy refuses them (RFC 8894 §2.9 Mandatory-to-Implement Functionality).
+        TrustError: the policy refuses them.
     """
-    if digest is Digest.MD5 and security is not Security.LEGACY:
-        raise TrustError(
-            "the reply is signed with MD5",
-            check="algorithms",
-            hint='upgrade the CA, or set security = "legacy"',
-        )
-    weak = [
-        part.value for part in (digest, cipher) if part in (Digest.MD5, Digest.SHA1, Cipher.DES, Cipher.DES3)
-    ]
-    if weak and security is Security.STRICT:
-        raise TrustError(
-            f"the reply uses {' and '.join(weak)}, which security = strict refuses", check="algorithms"
-        )
-    return [Finding("weak-reply", f"the reply uses {' and '.join(weak)}")] if weak else []
+    weak = [part for part in (digest, cipher) if part in _WEAK]
+    refused = [part for part in weak if part in _REFUSED_IN_REPLIES[security]]
+    checks.require(
+        not refused,
+        "algorithms",
+        f"the reply uses {_listed(refused)}, which security = {security} refuses",
+        hint='upgrade the CA, or set security = "legacy" in [ca]' if security is Security.DEFAULT else None,
+    )
+    if weak:
+        checks.note("weak-reply", f"the reply uses {_listed(weak)}")
+
+
+def _listed(parts: Iterable[Digest | Cipher | None]) -> str:
+    return " and ".join(part.value for part in parts if part)
 
 
 def digest_of(identifier: list[asn1.TLV]) -> Digest:
@@ -247,7 +261,10 @@ def digest_of(identifier: list[asn1.TLV]) -> Digest:
 
 
 def sign(key: PrivateKey, data: bytes, digest: Digest) -> tuple[list[asn1.TLV], bytes]:
-    """Return signatureAlgorithm and signature (RFC 8894 §3.2 SCEP pkiMessage; PKCS#1 v1.5 or ECDSA)."""
+    """Return signatureAlgorithm and signature (RFC 8894 §3.2 SCEP pkiMessage).
+
+    PKCS#1 v1.5, the same each time; or ECDSA, which draws its own random number and differs.
+    """
     if isinstance(key, rsa.RSAPrivateKey):
         return asn1.algorithm(oids.RSA_ENCRYPTION), key.sign(data, padding.PKCS1v15(), digest.hash())
     oid = _DIGESTS[digest].ec_oid
@@ -257,7 +274,7 @@ def sign(key: PrivateKey, data: bytes, digest: Digest) -> tuple[list[asn1.TLV], 
 
 
 def verify(
-    public_key: CertificatePublicKeyTypes,
+    public_key: CertificatePublicKeyTypes | None,
     *,
     algorithm: list[asn1.TLV],
     digest: Digest,
@@ -292,10 +309,12 @@ def verify(
 
 
 def check_rsa(public_key: rsa.RSAPublicKey) -> None:
-    """Refuse an RSA key whose use costs too much or proves nothing (S-007, S-026)."""
-    exponent = public_key.public_numbers().e
+    """Refuse an RSA key whose use costs too much or proves nothing (S-007, S-026), whatever is relaxed."""
+    exponent = public_key.public_numbers().e  # odd and 3 or more, says the library
     if not 1024 <= public_key.key_size <= MAX_RSA_BITS or exponent.bit_length() > MAX_RSA_EXPONENT_BITS:
-        raise TrustError(f"an RSA key of {public_key.key_size} bits is out of bounds", check="algorithms")
+        raise TrustError(
+            f"the signer's RSA key of {public_key.key_size} bits is out of bounds", check="algorithms"
+        )
 
 
 def _rsa_padding(oid: Oid, parameters: asn1.TLV | None, digest: Digest) -> padding.AsymmetricPadding:

@@ -7,9 +7,10 @@ servers send. Must never hold: SCEP's attributes or any trust decision.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -19,6 +20,8 @@ from scepflow.errors import ProtocolError, TrustError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
     from scepflow.engine.algorithms import Cipher, Digest
     from scepflow.engine.asn1 import Oid
@@ -32,13 +35,18 @@ __all__ = [
     "build_certs_only",
     "build_envelope",
     "build_signed_data",
+    "find_extension",
     "load_certificates",
     "names_certificate",
+    "not_opened",
     "open_envelope",
     "parse_envelope",
     "parse_signed_data",
+    "public_key",
     "verify_signature",
 ]
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 MAX_CERTIFICATES = 64  # S-030: no bundle in the field has more than ten
 MAX_ATTRIBUTES = 64
@@ -90,10 +98,24 @@ class SignedData:
 
 def load_certificates(ders: Iterable[bytes]) -> tuple[x509.Certificate, ...]:
     """Return certificates from their DER; raises ProtocolError for one that is none."""
+    return tuple(map(_load_certificate, ders))
+
+
+def _load_certificate(der: bytes) -> x509.Certificate:
     try:
-        return tuple(x509.load_der_x509_certificate(der) for der in ders)
-    except ValueError:
+        certificate = x509.load_der_x509_certificate(der)
+        _ = certificate.subject, certificate.issuer  # read now: a later reader does not expect them to fail
+    except (ValueError, x509.InvalidVersion):
         raise ProtocolError("not a certificate", section="RFC 5280 §4.1 Basic Certificate Fields") from None
+    return certificate
+
+
+def public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes | None:
+    """Return a certificate's key, or None for one that cannot be read: its kind is unknown, or it is damaged."""
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
 
 
 def parse_signed_data(data: bytes) -> SignedData:
@@ -162,12 +184,25 @@ def names_certificate(
     return (issuer_der, serial_number) == asn1.certificate_names(certificate)[:2]
 
 
-def _key_identifier(certificate: x509.Certificate) -> bytes:
+def _key_identifier(certificate: x509.Certificate) -> bytes | None:
+    extension = find_extension(certificate, x509.SubjectKeyIdentifier)
+    if extension is not None:
+        return extension.digest
+    key = public_key(certificate)
+    return x509.SubjectKeyIdentifier.from_public_key(key).digest if key else None
+
+
+def find_extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    """Return an extension, or None when the certificate has none of its kind or its extensions cannot be read."""
     try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except (x509.ExtensionNotFound, ValueError):
-        return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
-    return extension.value.digest
+        return certificate.extensions.get_extension_for_class(kind).value
+    except (
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        ValueError,
+    ):
+        return None
 
 
 def verify_signature(signer: Signer, certificate: x509.Certificate) -> bool:
@@ -179,11 +214,11 @@ def verify_signature(signer: Signer, certificate: x509.Certificate) -> bool:
     Raises:
         ProtocolError: an algorithm that we do not know.
     """
-    public_key = certificate.public_key()
+    key = public_key(certificate)
 
     def verified(attributes: Sequence[bytes]) -> bool:
         return algorithms.verify(
-            public_key,
+            key,
             algorithm=signer.signature_algorithm,
             digest=signer.digest,
             signature=signer.signature,
@@ -226,7 +261,7 @@ def build_signed_data(
     )
     algorithm, signature = algorithms.sign(identity.key, asn1.wrap(0x31, b"".join(signed_attributes)), digest)
     issuer, serial_number, _ = asn1.certificate_names(identity.certificate)
-    digest_algorithm = asn1.algorithm(digest.oid)
+    digest_algorithm = digest.identifier()
     signer = asn1.SignerInfo(
         version=1,
         sid=asn1.IssuerAndSerialNumber(issuer=asn1.tlv(issuer), serial_number=serial_number),
@@ -286,6 +321,9 @@ def build_envelope(
 ) -> bytes:
     """Return the DER of a ContentInfo with an EnvelopedData for one recipient (RFC 8894 §3.2.2 pkcsPKIEnvelope).
 
+    The same ``random_bytes`` give the same bytes, but for the encryptedKey of an RSA recipient:
+    the library draws the padding of PKCS#1 v1.5 itself.
+
     Args:
         content: what to encrypt.
         recipient: for an RSA key a KeyTransRecipientInfo is made, else a PasswordRecipientInfo.
@@ -298,9 +336,9 @@ def build_envelope(
     """
     key = random_bytes(cipher.key_bytes)
     iv = random_bytes(cipher.block_bytes)
-    public_key = recipient.public_key()
-    if isinstance(public_key, rsa.RSAPublicKey):
-        version, info = 0, _key_transport(recipient, public_key, key)
+    recipient_key = public_key(recipient)
+    if isinstance(recipient_key, rsa.RSAPublicKey):
+        version, info = 0, _key_transport(recipient, recipient_key, key)
     elif challenge_password:
         version, info = 3, password.build_recipient(key, challenge_password, random_bytes)
     else:
@@ -323,13 +361,13 @@ def build_envelope(
     return _wrap_content(oids.ENVELOPED_DATA, asn1.encode(enveloped))
 
 
-def _key_transport(recipient: x509.Certificate, public_key: rsa.RSAPublicKey, key: bytes) -> bytes:
+def _key_transport(recipient: x509.Certificate, recipient_key: rsa.RSAPublicKey, key: bytes) -> bytes:
     issuer, serial_number, _ = asn1.certificate_names(recipient)
     info = asn1.KeyTransRecipientInfo(
         version=0,
         rid=asn1.IssuerAndSerialNumber(issuer=asn1.tlv(issuer), serial_number=serial_number),
         algorithm=asn1.algorithm(oids.RSA_ENCRYPTION),
-        encrypted_key=public_key.encrypt(key, PKCS1v15()),
+        encrypted_key=recipient_key.encrypt(key, PKCS1v15()),
     )
     return asn1.encode(info)
 
@@ -358,6 +396,10 @@ def parse_envelope(data: bytes) -> Envelope:
     if len(recipients) > MAX_RECIPIENTS:
         raise ProtocolError(f"more than {MAX_RECIPIENTS} recipients")
     content = enveloped.encrypted.encrypted_content
+    if content.tag_bytes not in (b"\x80", b"\xa0"):
+        raise ProtocolError(
+            f"encryptedContent: unexpected tag {content.tag_bytes.hex()}", section="RFC 5652 §6.1"
+        )
     encrypted = ber.join_octets(content.tag_bytes[0], content.data)
     return Envelope(cipher=cipher, iv=iv, encrypted=encrypted, recipients=tuple(recipients))
 
@@ -376,12 +418,17 @@ def open_envelope(
     key = _content_key(envelope, identity, challenge_password)
     content = algorithms.decrypt(envelope.cipher, key, envelope.iv, envelope.encrypted) if key else None
     if content is None:
-        raise ProtocolError(
-            "the envelope does not open with our key",
-            section="RFC 8894 §3.2.2 pkcsPKIEnvelope",
-            hint='some servers cannot answer AES or SHA-256 rightly: try cipher = "3des-cbc", digest = "sha-1" in [ca]',
-        )
+        raise not_opened()
     return content
+
+
+def not_opened() -> ProtocolError:
+    """Return the one error for everything that goes wrong behind the lock (S-050)."""
+    return ProtocolError(
+        "the envelope does not open with our key",
+        section="RFC 8894 §3.2.2 pkcsPKIEnvelope",
+        hint='some servers cannot answer AES or SHA-256 rightly: try cipher = "3des-cbc", digest = "sha-1" in [ca]',
+    )
 
 
 def _content_key(
@@ -394,7 +441,7 @@ def _content_key(
                 padding = algorithms.key_transport_padding(info.algorithm)
                 try:
                     return identity.key.decrypt(info.encrypted_key, padding)
-                except ValueError:
+                except (ValueError, UnsupportedAlgorithm):
                     return None
         elif value.tag_bytes == b"\xa3" and challenge_password:
             return password.open_recipient(value, challenge_password)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepflow.engine import asn1, oids, trust
+from scepflow.engine import asn1, cms, oids, trust
 from scepflow.engine.algorithms import Choice, Cipher, Digest, Security
 from scepflow.engine.channel import Channel, Message
 from scepflow.engine.checks import Finding
@@ -102,7 +102,8 @@ class Enrollment:
         message_type: MessageType = MessageType.PKCS_REQ,
         previous: x509.Certificate | None = None,
     ) -> None:
-        self.channel = replace(channel, challenge_password=challenge_password(csr))
+        password = challenge_password(csr) or channel.challenge_password
+        self.channel = replace(channel, challenge_password=password)
         self.csr = csr
         self.transaction_id = transaction_id
         self.message_type = message_type
@@ -183,7 +184,7 @@ class Enrollment:
     def _ours(self, delivered: tuple[x509.Certificate, ...], checks: Checks) -> x509.Certificate:
         """Return the certificate for our key, by its key and not by its place (C-064, S-020)."""
         key = self.csr.public_key()
-        ours = [certificate for certificate in delivered if certificate.public_key() == key]
+        ours = [certificate for certificate in delivered if cms.public_key(certificate) == key]
         checks.require(
             ours,
             "certificate-key",
@@ -195,6 +196,7 @@ class Enrollment:
             raise ProtocolError(
                 "no end-entity certificate in the reply", section="RFC 8894 §3.3.2.1 CertRep SUCCESS"
             )
+        candidates = [c for c in candidates if c != self.previous] or candidates
         if len(candidates) > 1:
             checks.note(
                 "several-certificates",
@@ -234,12 +236,14 @@ class Enrollment:
             return ()
 
     def _look_at(self, certificate: x509.Certificate, checks: Checks) -> None:
-        """Note what a person may want to know of the certificate (S-022, Q-116)."""
+        """Note what a person may want to know of the certificate (S-022, S-025, Q-116)."""
         if trust.is_ca(certificate):
             checks.note("ca-certificate", "the new certificate is a CA certificate")
         if certificate.subject != self.csr.subject:
             subject = sanitise(certificate.subject.rfc4514_string())
             checks.note("subject-changed", f"the CA changed the subject to {subject}")
+        if self.previous and certificate.not_valid_after_utc <= self.previous.not_valid_after_utc:
+            checks.note("not-longer", "the new certificate expires no later than the one it replaces")
 
     def snapshot(self) -> dict[str, Any]:
         """Return what `restore` needs, fit for JSON; no private key is in it.
@@ -285,9 +289,9 @@ class Enrollment:
         """
         try:
             enrollment = cls._restored(snapshot, key=key, bundle=bundle, random_bytes=random_bytes)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, ProtocolError, x509.InvalidVersion):
             raise ProtocolError("the saved enrollment cannot be read") from None
-        if enrollment.channel.identity.certificate.public_key() != key.public_key():
+        if cms.public_key(enrollment.channel.identity.certificate) != key.public_key():
             raise ProtocolError("the saved enrollment was signed with another key")
         return enrollment
 
@@ -300,12 +304,17 @@ class Enrollment:
         bundle: Bundle,
         random_bytes: Callable[[int], bytes],
     ) -> Enrollment:
-        if snapshot["version"] != 1:
+        texts = snapshot["url"], snapshot["transaction_id"]
+        if (
+            snapshot["version"] != 1
+            or snapshot["method"] not in ("GET", "POST")
+            or not all(isinstance(text, str) for text in texts)
+        ):
             raise ValueError
         channel = Channel(
             url=snapshot["url"],
             bundle=bundle,
-            identity=SigningIdentity(x509.load_der_x509_certificate(b64decode(snapshot["signer"])), key),
+            identity=SigningIdentity(_certificate(snapshot["signer"]), key),
             choice=Choice(
                 digest=Digest(snapshot["digest"]),
                 cipher=Cipher(snapshot["cipher"]),
@@ -321,7 +330,7 @@ class Enrollment:
             x509.load_der_x509_csr(b64decode(snapshot["csr"])),
             transaction_id=snapshot["transaction_id"],
             message_type=MessageType(snapshot["message_type"]),
-            previous=x509.load_der_x509_certificate(b64decode(previous)) if previous else None,
+            previous=_certificate(previous) if previous else None,
         )
         enrollment.state = State(snapshot["state"])
         return enrollment
@@ -329,6 +338,10 @@ class Enrollment:
 
 def _text(der: bytes) -> str:
     return b64encode(der).decode("ascii")
+
+
+def _certificate(text: str) -> x509.Certificate:
+    return cms.load_certificates([b64decode(text)])[0]
 
 
 def challenge_password(csr: x509.CertificateSigningRequest) -> str | None:

@@ -7,6 +7,7 @@ message means for an enrollment.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 MAX_TEXT_BYTES = 1024  # longest attribute text that is read at all
+_NUMBER = re.compile("0|[1-9][0-9]{0,5}")  # C-049: decimal text, and Q-112: "02" is not 2
 
 
 class MessageType(IntEnum):
@@ -275,7 +277,12 @@ def only_signer(signed: cms.SignedData) -> cms.Signer:
 
 
 def verify(
-    signed: cms.SignedData, signer: cms.Signer, *, trusted: Sequence[x509.Certificate], checks: Checks
+    signed: cms.SignedData,
+    signer: cms.Signer,
+    *,
+    trusted: Sequence[x509.Certificate],
+    security: Security,
+    checks: Checks,
 ) -> SignedAttributes:
     """Verify one signature made by one of the trusted certificates, and return what it covers.
 
@@ -283,7 +290,8 @@ def verify(
         signed: the message.
         signer: its only signer.
         trusted: certificates that may sign; those in the message count for nothing (S-001, S-003).
-        checks: makes the checks ``signer``, ``content-type``, ``message-digest`` and ``signature``.
+        security: the policy on its digest.
+        checks: makes the checks ``signer`` to ``signature``.
 
     Raises:
         TrustError: one of them failed.
@@ -299,6 +307,7 @@ def verify(
     )
     if not candidates:
         candidates = _named_by(signer, signed.certificates())
+    algorithms.check_reply(signer.digest, None, security, checks)
     checks.require(
         attributes.oid(oids.CONTENT_TYPE) == signed.content_type,
         "content-type",
@@ -374,7 +383,7 @@ def parse_cert_rep(
     """
     signed = cms.parse_signed_data(body)
     signer = only_signer(signed)
-    attributes = verify(signed, signer, trusted=trusted, checks=checks)
+    attributes = verify(signed, signer, trusted=trusted, security=security, checks=checks)
     message_type = attributes.text(oids.MESSAGE_TYPE)
     checks.require(
         message_type == "3", "message-type", f"the reply's messageType is {_shown(message_type)}, not 3"
@@ -390,8 +399,6 @@ def parse_cert_rep(
         "recipient-nonce",
         "the reply's recipientNonce is not the nonce that was sent: it answers another message",
     )
-    for finding in algorithms.check_reply(signer.digest, None, security):
-        checks.note(finding.code, finding.text)
     return _outcome(attributes, signed, signer.digest)
 
 
@@ -402,19 +409,21 @@ def _shown(text: str | None) -> str:
 def _outcome(attributes: SignedAttributes, signed: cms.SignedData, digest: Digest) -> CertRep:
     status_text = attributes.text(oids.PKI_STATUS)
     status = next((status for status in PkiStatus if str(status.value) == status_text), None)
+    fail_info = attributes.text(oids.FAIL_INFO)
     if status is None:
-        raise ProtocolError(f"pkiStatus is {_shown(status_text)}", section="RFC 8894 §3.2.1.3 pkiStatus")
-    fail_info_text = attributes.text(oids.FAIL_INFO)
-    if status is not PkiStatus.FAILURE and fail_info_text is not None:
+        raise ProtocolError(
+            f"pkiStatus is {_shown(status_text)}, failInfo is {_shown(fail_info)}",  # Q-067: Dogtag sends only that
+            section="RFC 8894 §3.2.1.3 pkiStatus",
+        )
+    if status is not PkiStatus.FAILURE and fail_info is not None:
         raise ProtocolError(
             f"pkiStatus {status.name} with a failInfo", section="RFC 8894 §3.2.1.4 failInfo and failInfoText"
         )
     if status is PkiStatus.SUCCESS and not signed.content:
         raise ProtocolError("SUCCESS without an envelope", section="RFC 8894 §3.3.2.1 CertRep SUCCESS")
-    numeric = fail_info_text is not None and fail_info_text.isascii() and fail_info_text.isdecimal()
     return CertRep(
         pki_status=status,
-        fail_info=int(fail_info_text[:6]) if fail_info_text and numeric else None,
+        fail_info=int(fail_info) if fail_info and _NUMBER.fullmatch(fail_info) else None,
         fail_info_text=_words(attributes),
         envelope=signed.content if status is PkiStatus.SUCCESS else None,
         digest=digest,
@@ -458,6 +467,7 @@ def parse_request(body: bytes) -> PkiRequest:
 
     Raises:
         ProtocolError: it is not a request, or something that it must have is missing.
+        TrustError: it is signed with an RSA key out of bounds (S-026).
     """
     signed = cms.parse_signed_data(body)
     signer = only_signer(signed)
@@ -467,7 +477,7 @@ def parse_request(body: bytes) -> PkiRequest:
     message_type = attributes.text(oids.MESSAGE_TYPE)
     transaction_id = attributes.text(oids.TRANSACTION_ID)
     sender_nonce = attributes.octets(oids.SENDER_NONCE)
-    if not (candidates and transaction_id and sender_nonce and message_type and message_type.isdecimal()):
+    if not (candidates and transaction_id and sender_nonce and _NUMBER.fullmatch(message_type or "")):
         raise ProtocolError(
             "certificate, messageType, transactionID or senderNonce is missing",
             section="RFC 8894 §3.2.1 Signed Transaction Attributes",
@@ -478,7 +488,7 @@ def parse_request(body: bytes) -> PkiRequest:
         and cms.verify_signature(signer, candidates[0])
     )
     return PkiRequest(
-        message_type=int(message_type[:6]),
+        message_type=int(message_type or ""),
         transaction_id=transaction_id,
         sender_nonce=sender_nonce,
         certificate=candidates[0],

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from scepflow.engine import asn1, cms, messages, trust
+from scepflow.engine.algorithms import Security
 from scepflow.engine.capabilities import NONE, Capabilities, parse_capabilities
 from scepflow.engine.channel import MAX_REPLY_BYTES, Message
 from scepflow.engine.checks import Checks
@@ -84,10 +86,16 @@ def parse_ca_cert(response: HttpResponse) -> tuple[x509.Certificate, ...]:
 
 
 def parse_next_ca(
-    response: HttpResponse, *, bundle: Bundle, relaxed: frozenset[str] = frozenset()
+    response: HttpResponse,
+    *,
+    bundle: Bundle,
+    security: Security = Security.DEFAULT,
+    relaxed: frozenset[str] = frozenset(),
 ) -> tuple[x509.Certificate, ...]:
     """Return the CA's next certificates, signed by the current CA (C-120, S-084).
 
+    An RA may sign them only if it is pinned: they become trust anchors, and an RA
+    certificate is what a client of the same CA could pass off as one (S-082).
     Servers that put them into the signed message itself, not into its content,
     are understood (Q-084).
 
@@ -100,10 +108,15 @@ def parse_next_ca(
         raise http_error(response, what="next CA certificate")
     signed = cms.parse_signed_data(cms_body(response))
     signer = messages.only_signer(signed)
-    messages.verify(signed, signer, trusted=bundle.signers, checks=Checks(relaxed))
+    trusted = [c for c in bundle.signers if trust.is_ca(c)] or bundle.signers
+    messages.verify(signed, signer, trusted=trusted, security=security, checks=Checks(relaxed))
     if signed.content:
-        return cms.parse_signed_data(signed.content).certificates()
-    return tuple(c for c in signed.certificates() if c not in bundle.certificates)
+        following = cms.parse_signed_data(signed.content).certificates()
+    else:
+        following = tuple(c for c in signed.certificates() if c not in bundle.certificates)
+    if not following:
+        raise ProtocolError("no next CA certificate in the reply", section="RFC 8894 §4.7.1")
+    return following
 
 
 def _issuer_and_serial(channel: Channel, serial_number: int) -> bytes:
@@ -161,22 +174,29 @@ def parse_crl(channel: Channel, message: Message, response: HttpResponse) -> x50
 def _verified_crl(answer: cms.SignedData, bundle: Bundle) -> x509.CertificateRevocationList:
     if not answer.crls_der:
         raise ProtocolError("no CRL in the reply", section="RFC 8894 §3.3.4 GetCert and GetCRL")
+    issuers = [
+        c for c in bundle.certificates if c.subject == bundle.ca_certificate.subject and trust.is_ca(c)
+    ]
+    for crl in map(_load_crl, answer.crls_der):
+        if any(crl.issuer == issuer.subject and _signed_by(crl, issuer) for issuer in issuers):
+            return crl
+    raise TrustError("the CRL is not signed by the CA that was asked about", check="chain")
+
+
+def _load_crl(der: bytes) -> x509.CertificateRevocationList:
     try:
-        crls = [x509.load_der_x509_crl(der) for der in answer.crls_der]
-    except ValueError:
+        crl = x509.load_der_x509_crl(der)
+        _ = crl.issuer  # read now, as in `cms.load_certificates`
+    except (ValueError, x509.InvalidVersion):
         raise ProtocolError("not a CRL", section="RFC 5280 §5.1 CRL Fields") from None
-    for crl in crls:
-        for issuer in bundle.certificates:
-            if crl.issuer == issuer.subject and _signed_by(crl, issuer):
-                return crl
-    raise TrustError("the CRL is not signed by the CA", check="chain")
+    return crl
 
 
 def _signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    key = issuer.public_key()
+    key = cms.public_key(issuer)
     try:
         return crl.is_signature_valid(key)  # type: ignore[arg-type]  # a key of another type raises TypeError
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, UnsupportedAlgorithm):
         return False
 
 

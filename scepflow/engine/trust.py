@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import binascii
 import re
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import crypto
 
-from scepflow.engine import cms
+from scepflow.engine import ber, cms
 from scepflow.engine.algorithms import MAX_RSA_BITS
 from scepflow.engine.checks import Finding
 from scepflow.errors import ProtocolError, TrustError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bundle", "authenticate", "fingerprint", "parse_certificates", "parse_fingerprint"]
 
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s(.*?)-----END \1-----", re.DOTALL)
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s([^-]*)-----END \1-----")
 _HASHES = {"sha1": (hashes.SHA1, 40), "sha256": (hashes.SHA256, 64), "sha512": (hashes.SHA512, 128)}
 
 
@@ -44,7 +44,7 @@ def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
     Raises:
         ProtocolError: none of these, or no certificate in it.
     """
-    certificates = tuple(dict.fromkeys(_parse(data.strip(b" \t\r\n"))))
+    certificates = tuple(dict.fromkeys(_parse(data.lstrip(b" \t\r\n"))))
     if not certificates:
         raise ProtocolError("no certificate in it", section="RFC 8894 §4.2.1 Get CA Certificate")
     return certificates
@@ -54,10 +54,9 @@ def _parse(data: bytes) -> tuple[x509.Certificate, ...]:
     if data.startswith(b"\x30"):
         return _parse_der(data)
     if b"-----BEGIN " in data:
-        blocks = [(label, body) for label, body in _PEM.findall(data) if label != b"PRIVATE KEY"]
         ders = [
             _base64(body)
-            for label, body in blocks
+            for label, body in _PEM.findall(data)
             if label in (b"CERTIFICATE", b"PKCS7", b"CMS", b"TRUSTED CERTIFICATE")
         ]
         return tuple(certificate for der in ders for certificate in _parse_der(der))
@@ -76,9 +75,10 @@ def _base64(text: bytes) -> bytes:
 
 
 def _parse_der(der: bytes) -> tuple[x509.Certificate, ...]:
+    """Read a certificate or a certs-only CMS; blanks and NULs may follow it (Q-103)."""
     try:
-        return (x509.load_der_x509_certificate(der),)
-    except ValueError:
+        return cms.load_certificates([ber.normalise(der)])
+    except ProtocolError:
         return cms.parse_signed_data(der).certificates()
 
 
@@ -110,20 +110,15 @@ def parse_fingerprint(text: str) -> str:
 
 def is_ca(certificate: x509.Certificate) -> bool:
     """Tell whether a certificate may issue others; one of X.509 version 1 may if it is self-issued."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return certificate.issuer == certificate.subject
-    except ValueError:
-        return False
+    constraints = cms.find_extension(certificate, x509.BasicConstraints)
+    if constraints is not None:
+        return constraints.ca
+    return certificate.version is x509.Version.v1 and certificate.issuer == certificate.subject
 
 
 def key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
     """Return the key usage, or None when the certificate has none or it cannot be read."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except (x509.ExtensionNotFound, ValueError):
-        return None
+    return cms.find_extension(certificate, x509.KeyUsage)
 
 
 class ChainVerifier:
@@ -137,11 +132,8 @@ class ChainVerifier:
     def __init__(
         self, anchors: Iterable[x509.Certificate], intermediates: Iterable[x509.Certificate]
     ) -> None:
-        self._store = crypto.X509Store()
-        self._store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-        for anchor in anchors:
-            self._store.add_cert(crypto.X509.from_cryptography(anchor))
-        self._intermediates = [crypto.X509.from_cryptography(certificate) for certificate in intermediates]
+        self._anchors = _for_openssl(anchors)
+        self._intermediates = _for_openssl(intermediates)
 
     def chain(
         self, certificate: x509.Certificate, at: datetime, *, between: Iterable[x509.Certificate] = ()
@@ -156,21 +148,43 @@ class ChainVerifier:
         Raises:
             TrustError: it does not chain to an anchor, or something on the way is not valid.
         """
-        self._store.set_time(at)
-        context = crypto.X509StoreContext(
-            self._store,
-            crypto.X509.from_cryptography(certificate),
-            [*self._intermediates, *map(crypto.X509.from_cryptography, between)],
-        )
+        target = _for_openssl([certificate])
+        if not target:
+            raise TrustError("OpenSSL cannot read the certificate", check="chain")
+        untrusted = [*self._intermediates, *_for_openssl(between)]
         try:
-            verified = context.get_verified_chain()
+            verified = crypto.X509StoreContext(self._store(at), target[0], untrusted).get_verified_chain()
         except crypto.X509StoreContextError as error:
-            at_fault = sanitise(error.certificate.to_cryptography().subject.rfc4514_string())
-            raise TrustError(f"{error}: {at_fault}", check="chain") from None
+            raise TrustError(f"{error}: {_at_fault(error)}", check="chain") from None
         return tuple(link.to_cryptography() for link in verified[1:])
 
+    def _store(self, at: datetime) -> crypto.X509Store:
+        """Return a new store: OpenSSL keeps the first time that a store is given, whatever is set later."""
+        store = crypto.X509Store()
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        for anchor in self._anchors:
+            store.add_cert(anchor)
+        store.set_time(at)
+        return store
 
-@dataclass(frozen=True, kw_only=True)
+
+def _for_openssl(certificates: Iterable[x509.Certificate]) -> list[crypto.X509]:
+    """Return the certificates that OpenSSL reads as well: it is stricter in places."""
+    converted = []
+    for certificate in certificates:
+        with suppress(crypto.Error):
+            converted.append(crypto.X509.from_cryptography(certificate))
+    return converted
+
+
+def _at_fault(error: crypto.X509StoreContextError) -> str:
+    try:
+        return sanitise(error.certificate.to_cryptography().subject.rfc4514_string())
+    except (crypto.Error, ValueError):
+        return "a certificate that cannot be read"  # pyOpenSSL gives an empty one where OpenSSL names none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
     """What GetCACert gave, authenticated.
 
@@ -181,6 +195,7 @@ class Bundle:
         recipient: the certificate that requests are encrypted for.
         signers: the certificates that may sign replies.
         by: how it was authenticated, for humans.
+        verifier: verifies what this CA issues.
         findings: what should be said about it.
     """
 
@@ -190,12 +205,8 @@ class Bundle:
     recipient: x509.Certificate
     signers: tuple[x509.Certificate, ...]
     by: str
+    verifier: ChainVerifier
     findings: tuple[Finding, ...] = ()
-
-    @cached_property
-    def verifier(self) -> ChainVerifier:
-        """Verifies what this CA issues."""
-        return ChainVerifier(self.anchors, [c for c in self.certificates if is_ca(c)])
 
 
 def authenticate(
@@ -210,7 +221,9 @@ def authenticate(
     """Authenticate a CA's answer to GetCACert (RFC 8894 §2.2 CA Certificate Distribution).
 
     A fingerprint may be that of any CA certificate in the answer; every other
-    certificate must chain to it, or it is left out (C-009, S-081).
+    certificate must chain to it, or it is left out (C-009, S-081). What a client of
+    this CA holds chains to it as well: who can change the answer can add theirs,
+    and only pinning ``recipient`` and ``signer`` keeps that out (S-082).
 
     Args:
         certificates: what came.
@@ -223,11 +236,12 @@ def authenticate(
     Raises:
         TrustError: nothing was pinned, or nothing that came fits what was pinned.
     """
-    pinned = [c for c in certificates if any(fingerprint(c, p.partition(":")[0]) == p for p in fingerprints)]
-    trusted_roots = (*anchors, *(c for c in pinned if is_ca(c)))
+    found = [c for c in certificates if any(fingerprint(c, p.partition(":")[0]) == p for p in fingerprints)]
+    pinned = [c for c in found if is_ca(c)]
+    trusted_roots = (*(c for c in anchors if is_ca(c)), *pinned)
     if not trusted_roots:
-        raise _not_authenticated(certificates, fingerprints=fingerprints, pinned=pinned)
-    verifier = ChainVerifier(trusted_roots, [c for c in certificates if is_ca(c)])
+        raise _not_authenticated(certificates, fingerprints=fingerprints, found=[*anchors, *found])
+    verifier = ChainVerifier(trusted_roots, [c for c in certificates if is_ca(c) and c not in trusted_roots])
     kept: list[x509.Certificate] = []
     findings: list[Finding] = []
     for certificate in dict.fromkeys((*certificates, *anchors)):
@@ -239,20 +253,29 @@ def authenticate(
             kept.append(certificate)
     delivered = [c for c in kept if c in certificates]
     if not delivered:
+        reason = findings[0].text if findings else "it is empty"
         raise TrustError(
-            f"nothing in the CA's answer is valid under the trusted CA: {findings[0].text}",
+            f"nothing in the CA's answer is valid under the trusted CA: {reason}",
             check="ca-authentication",
             hint=_seen(certificates),
+        )
+    receiver = _named(delivered, recipient, "encryption") if recipient else choose_recipient(delivered, now)
+    if not recipient and _can_receive(receiver) and _recipient_rank(receiver) == _UNFIT:
+        subject = sanitise(receiver.subject.rfc4514_string())
+        findings.append(
+            Finding(
+                "recipient-usage",
+                f"the key usage of {subject} does not allow what it is used for: encryption",
+            )
         )
     return Bundle(
         certificates=tuple(kept),
         anchors=trusted_roots,
         ca_certificate=_issuing_ca(kept),
-        recipient=_named(delivered, recipient, "encryption")
-        if recipient
-        else choose_recipient(delivered, now),
+        recipient=receiver,
         signers=(_named(delivered, signer, "signing"),) if signer else tuple(kept),
         by=f"fingerprint {fingerprint(pinned[0])}" if pinned else "CA certificate file",
+        verifier=verifier,
         findings=tuple(findings),
     )
 
@@ -261,10 +284,10 @@ def _not_authenticated(
     certificates: Sequence[x509.Certificate],
     *,
     fingerprints: Sequence[str],
-    pinned: Sequence[x509.Certificate],
+    found: Sequence[x509.Certificate],
 ) -> TrustError:
-    if pinned:
-        message = "the fingerprint is that of a certificate which is not a CA's"
+    if found:
+        message = "what is pinned is a certificate which is not a CA's"
     elif fingerprints:
         message = "no certificate of the CA has the fingerprint that is pinned"
     else:
@@ -308,7 +331,7 @@ def choose_recipient(certificates: Sequence[x509.Certificate], now: datetime) ->
 
     RSA keys that are valid now, ranked: RA with keyEncipherment, CA with it, RA
     without a key usage or with only dataEncipherment, CA without a key usage, any. Ties: the newest.
-    Without an RSA key the CA itself is taken, whose key then needs a challenge to encrypt with.
+    Without an RSA key the first in that order is taken, and a challenge is needed to encrypt with.
 
     Raises:
         TrustError: no certificate is valid now.
@@ -323,8 +346,11 @@ def choose_recipient(certificates: Sequence[x509.Certificate], now: datetime) ->
 
 
 def _can_receive(certificate: x509.Certificate) -> bool:
-    key = certificate.public_key()
+    key = cms.public_key(certificate)
     return isinstance(key, rsa.RSAPublicKey) and key.key_size <= MAX_RSA_BITS
+
+
+_UNFIT = 5  # the rank of a certificate whose key usage forbids it
 
 
 def _recipient_rank(certificate: x509.Certificate) -> int:
@@ -333,4 +359,4 @@ def _recipient_rank(certificate: x509.Certificate) -> int:
         return 2 if ca else 1
     if not ca and (usage is None or usage.data_encipherment):
         return 3
-    return 4 if ca and usage is None else 5
+    return 4 if ca and usage is None else _UNFIT

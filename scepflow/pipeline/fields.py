@@ -7,12 +7,12 @@ Must never hold: positions in a file, or knowledge of a single table.
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -22,7 +22,18 @@ from scepflow.options import Duration, FileMode, Secret, Template
 from scepflow.pipeline.locate import KeyPath, dotted
 from scepflow.text import sanitise
 
-__all__ = ["Fault", "as_toml", "choices", "faults", "fields_of", "filler", "members", "near", "parts"]
+__all__ = [
+    "Fault",
+    "as_toml",
+    "choices",
+    "closest",
+    "faults",
+    "fields_of",
+    "filler",
+    "members",
+    "near",
+    "parts",
+]
 
 Hook = Callable[[Any, Any], Any]
 
@@ -37,6 +48,9 @@ _WORDS = {
     "list": "a list",
     "dict": "a table",
 }
+LOGIN = re.compile(r"(?<=://)[^/?#\s\"']*@")
+"""The user name and password in a URL, with the @."""
+
 _EXPECTED = re.compile(r"Expected `([^`]*)`(.*?)(?:, got `?[^`]*`?)?", re.DOTALL)
 
 
@@ -74,6 +88,7 @@ def filler(values: Mapping[str, str]) -> Hook:
     return hook
 
 
+@lru_cache(maxsize=256)  # a class never changes, and msgspec resolves its annotations anew each time
 def fields_of(cls: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
     """Return a Struct's fields by their names in TOML."""
     return {field.encode_name: field for field in msgspec.structs.fields(cls)}
@@ -81,8 +96,11 @@ def fields_of(cls: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]
 
 def members(type_: Any) -> tuple[Any, ...]:
     """Return the alternatives of a type, without annotations and None."""
-    if get_origin(type_) is Annotated:
-        return members(get_args(type_)[0])
+    renamed = getattr(
+        type_, "__supertype__", getattr(type_, "__value__", None)
+    )  # NewType, or a type statement
+    if get_origin(type_) is Annotated or renamed:
+        return members(renamed or get_args(type_)[0])
     if get_origin(type_) in (Union, types.UnionType):
         return tuple(member for arg in get_args(type_) for member in members(arg))
     return () if type_ is type(None) else (type_,)
@@ -173,10 +191,9 @@ def _struct_faults(
     unknown = [key for key in value if key not in known and key != cls.__struct_config__.tag_field]
     missing = [key for key, field in known.items() if field.required and key not in value]
     for key in unknown:
-        guess, listing = near(key, known)
-        hint = f"{guess}{'  ' if guess else ''}known: {listing}"
+        hint = f"{near(key, known)}known: {', '.join(sorted(known))}"
         yield Fault((*path, key), f'unknown key "{sanitise(key)}" in {table}', hint, "key")
-    misspelt = {word for key in unknown for word in difflib.get_close_matches(key, known, n=1)}
+    misspelt = {word for word in (closest(key, known) for key in unknown) if word}
     for key in missing:
         if key not in misspelt:
             yield Fault((*path, key), f'missing key "{key}" in {table}')
@@ -212,10 +229,17 @@ def _rule_faults(
             return
 
 
-def near(word: str, known: Sequence[str] | Mapping[str, Any]) -> tuple[str, str]:
-    """Return ``did you mean "x"?`` or "", and the known words as one text."""
-    found = difflib.get_close_matches(word, known, n=1)
-    return f'did you mean "{found[0]}"?' if found else "", ", ".join(sorted(known))
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most like a word, or None when none is."""
+    import difflib  # only a file with errors pays for it
+
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Return ``did you mean "x"?`` followed by two spaces, or ""."""
+    found = closest(word, known)
+    return f'did you mean "{found}"?  ' if found else ""
 
 
 def _describe(error: Exception, value: Any, type_: Any, *, path: KeyPath) -> Fault:
@@ -228,7 +252,7 @@ def _describe(error: Exception, value: Any, type_: Any, *, path: KeyPath) -> Fau
     allowed = choices(type_)
     if allowed:
         words = [str(choice) for choice in allowed]
-        guess, _ = near(str(value), words)
+        guess = near(str(value), words).strip()
         return Fault(path, f'{name} must be {_one_of(words)}, got "{sanitise(str(value))}"', guess or None)
     match = _EXPECTED.fullmatch(str(error))
     if match is None:
@@ -256,7 +280,7 @@ def _kind_of(value: Any) -> str:
 
 
 def as_toml(value: Any) -> Any:  # noqa: PLR0911  # one line per type
-    """Return an option's value as plain values, as it could stand in TOML; of a secret only its origin."""
+    """Return an option's value as plain values; of a secret only its origin, of a URL no login."""
     if isinstance(value, Duration | FileMode):
         return value.text
     if isinstance(value, Secret):
@@ -269,4 +293,6 @@ def as_toml(value: Any) -> Any:  # noqa: PLR0911  # one line per type
         return {str(key): as_toml(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [as_toml(inner) for inner in value]
-    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return LOGIN.sub("", str(value))

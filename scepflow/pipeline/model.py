@@ -5,7 +5,6 @@ Must never hold: reading of files, or anything that a run changes.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 
 from scepflow.errors import OptionError
 from scepflow.options import Duration, PathTemplate, Template, UrlTemplate
+from scepflow.pipeline.fields import near
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,11 +105,8 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
         for name in self.relax:
             if name not in CHECKS:
-                near = difflib.get_close_matches(name, CHECKS, n=1)
-                guess = f'did you mean "{near[0]}"?  ' if near else ""
-                raise OptionError(
-                    f"no check is named {name!r}", where="relax", hint=f"{guess}known: {', '.join(CHECKS)}"
-                )
+                hint = f"{near(name, CHECKS)}known: {', '.join(CHECKS)}"
+                raise OptionError(f"no check is named {name!r}", where="relax", hint=hint)
 
 
 class RenewOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

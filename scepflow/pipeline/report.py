@@ -6,12 +6,12 @@ is masked unless validation has cleared it. Must never hold: validation.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scepflow.errors import PipelineError
+from scepflow.pipeline.fields import LOGIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from scepflow.pipeline.model import Pipeline
 
 __all__ = ["InvalidPipelineError", "Report", "render"]
-
-_LOGIN = re.compile(r"(?<=://)[^/\s\"'@]*@")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +140,7 @@ def _cells(report: Report, source: Source, line: Span) -> Iterator[tuple[int, st
 
 
 def _visible(text: str, start: int, stop: int) -> Iterator[tuple[int, str]]:
-    shown = _LOGIN.sub(lambda match: "*" * (len(match[0]) - 1) + "@", text[start:stop]).replace("\t", " ")
+    shown = LOGIN.sub(lambda match: "*" * (len(match[0]) - 1) + "@", text[start:stop]).replace("\t", " ")
     for offset, char in enumerate(shown, start):
         yield offset, "�" if unicodedata.category(char).startswith("C") else char
 

@@ -64,7 +64,7 @@ _BOUNDS = {
     "max_length": "maxLength",
     "pattern": "pattern",
 }
-_WORDS = {str: "text", int: "integer", float: "number", bool: "true or false"}
+_WORDS = {Any: "anything", str: "text", int: "integer", float: "number", bool: "true or false"}
 
 
 def attribute_docs(cls: type) -> dict[str, str]:
@@ -84,7 +84,7 @@ def _attributes(docstring: str) -> dict[str, str]:
         if start:
             name = start[1]
             found[name] = start[2]
-        elif name:
+        elif found:
             found[name] = f"{found[name]} {line.strip()}".strip()
     return found
 
@@ -114,8 +114,6 @@ def _member_words(member: Any) -> str:
     origin, args = get_origin(member) or member, get_args(member)
     if origin is Literal:
         return ", ".join(f"`{_toml(choice)}`" for choice in args)
-    if not isinstance(origin, type):
-        return str(member)
     if issubclass(origin, list | tuple | set | frozenset):
         return f"list of {type_words(args[0])}" if args else "list"
     if issubclass(origin, dict):
@@ -154,7 +152,7 @@ def pipeline_schema(registry: Registry) -> Schema:
     Args:
         registry: its stages are described; a kind's alternatives are told apart by ``use``.
     """
-    stages = registry.stages()
+    stages = list({(info.kind, info.name): info for info in registry.stages()}.values())
     tables = {kind: [info for info in stages if info.kind == kind] for kind in DEFAULT_USE}
     sinks = [info for info in stages if info.kind == "sink"]
     return {

@@ -6,7 +6,6 @@ stage's options.
 
 from __future__ import annotations
 
-import difflib
 from os.path import normpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -15,7 +14,7 @@ import msgspec
 
 from scepflow.errors import OptionError, PipelineError, PluginError, UnknownStageError
 from scepflow.options import Secret
-from scepflow.pipeline.fields import Fault, Hook, faults, fields_of, filler, members, near, parts
+from scepflow.pipeline.fields import Fault, Hook, closest, faults, fields_of, filler, members, near, parts
 from scepflow.pipeline.load import Document, load_document
 from scepflow.pipeline.locate import KeyPath, dotted
 from scepflow.pipeline.model import CaOptions, Pipeline, RenewOptions
@@ -161,8 +160,7 @@ class _Check:
     def unknown_tables(self) -> None:
         for key in self.document.tables:
             if key not in TABLES:
-                guess, known = near(key, TABLES)
-                hint = f"{guess}{'  ' if guess else ''}known: {known}, extends"
+                hint = f"{near(key, TABLES)}known: {', '.join(TABLES)}, extends"
                 self.error((key,), f'unknown key "{sanitise(key)}"', hint, at="key")
 
     def table(self, path: KeyPath) -> dict[str, Any] | None:
@@ -218,7 +216,8 @@ class _Check:
             return self.registry.stage(kind, use)
         except UnknownStageError as error:
             place = self.place(at, at="key" if at == path else "value")
-            error.file, error.line, error.column, error.where = *place, dotted(path)
+            error.file, error.line, error.column = place
+            error.where = dotted(at)
             self.errors.append(error)
         except PluginError as error:
             self.error(at, error.message, error.hint)
@@ -254,8 +253,8 @@ class _Check:
         self.error(fault.path, fault.message, fault.hint, at=fault.at)
         if fault.at == "key" and fault.path[:-1] == path:
             known = fields_of(cls)
-            meant = difflib.get_close_matches(str(fault.path[-1]), known, n=1)
-            if meant and not _is_secret(known[meant[0]].type):
+            meant = closest(str(fault.path[-1]), known)
+            if meant and not _is_secret(known[meant].type):
                 self.clear(fault.path)
 
     def survey(self, value: Any, type_: Any, path: KeyPath) -> None:

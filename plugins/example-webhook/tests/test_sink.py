@@ -8,12 +8,12 @@ import pytest
 from conftest import listening
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from scepflow_webhook.sink import WebhookSink
 
 import scepflow_webhook
 from scepflow.errors import OptionError, SinkError
 from scepflow.options import Duration, PathTemplate, Secret
 from scepflow.testing import check_failing_sink, check_sink
+from scepflow_webhook.sink import WebhookSink
 
 
 def test_it_keeps_the_contract_of_a_sink(receiver, issued, renewed, stage_run):

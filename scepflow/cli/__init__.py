@@ -1,0 +1,141 @@
+"""The command line: ``scepflow COMMAND``; a command's module is imported when that command is used.
+
+Must never hold: what a command does, or an import that ``--help`` need not pay for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from scepflow.cli.invocation import Invocation, Terminated, common_options, plugin_option
+from scepflow.errors import ScepflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+__all__ = ["COMMANDS", "cli", "main"]
+
+COMMANDS = {
+    "run": ("scepflow.cli.run:run", "Get a certificate by each pipeline and deliver it."),
+    "validate": ("scepflow.cli.pipelines:validate", "Find every mistake in pipeline files at once."),
+    "explain": (
+        "scepflow.cli.pipelines:explain",
+        "Show each value of a pipeline that is in force, and its origin.",
+    ),
+    "schema": ("scepflow.cli.pipelines:schema", "Print the JSON Schema of pipeline files, for editors."),
+    "plugins": ("scepflow.cli.plugins:plugins", "List the stages that are installed, and broken plugins."),
+    "testca": ("scepflow.cli.testca:testca", "Serve a test CA on loopback; never for production."),
+}
+"""Command → where it is, as ``module:attribute``, and its line in ``scepflow --help``."""
+
+EXIT_USAGE = 64
+EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when used, and whose every end has its exit code (DESIGN §7)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """Return the names in the order of the manual."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
+        """Import and return a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's signature
+        """List the commands without importing one."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which name is nearest."""
+        name = args[0]
+        if not (name in COMMANDS or name.startswith("-") or ctx.resilient_parsing):
+            import difflib
+
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            ctx.fail(f"no command is named {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def main(  # type: ignore[override]  # click overloads it for a mode that does not exit
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run a command and exit."""
+        invocation = Invocation()
+        extra |= {"standalone_mode": False, "obj": invocation, "color": invocation.color}
+        sys.exit(_exit_code(lambda: super(LazyGroup, self).main(args, prog_name, **extra), invocation))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; whoever read its output may have gone."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return _hang_up()
+
+
+def _exit_code(command: Any, invocation: Invocation) -> int:
+    try:
+        code = command() or 0
+        sys.stdout.flush()
+    except click.UsageError as error:
+        error.show()
+        return EXIT_USAGE
+    except click.Abort as abort:  # what click makes of KeyboardInterrupt
+        invocation.error_line("interrupted")
+        return Terminated.exit_code if isinstance(abort.__cause__, Terminated) else 128 + signal.SIGINT
+    except BrokenPipeError:
+        return _hang_up()
+    except ScepflowError as error:
+        invocation.show_error(error)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001  # the last one who can say anything
+        invocation.show_bug(error)
+        return 1
+    return int(code)
+
+
+def _hang_up() -> int:
+    """Drop what is still to be written: nobody reads it, and the interpreter would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_BROKEN_PIPE
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 3 pending, 4 unreachable, 5 not trusted, 6 issued but not delivered everywhere, "
+    "7 several pipelines and mixed results, 70-74 rejected (2 without a reason), 64 usage, 75 locked, "
+    "78 pipeline file or plugin, 1 a bug.",
+)
+@click.version_option(package_name="scepflow", message="%(prog)s %(version)s")
+@common_options
+@plugin_option
+def cli() -> None:
+    """Get certificates over SCEP (RFC 8894), by pipelines written in TOML."""
+
+
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated(number)
+
+
+def main() -> NoReturn:
+    """Run the ``scepflow`` command and exit."""
+    signal.signal(signal.SIGTERM, _terminate)
+    # A name that the terminal's character set lacks must not end a run.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text file here, always
+    cli.main()

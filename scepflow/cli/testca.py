@@ -1,0 +1,132 @@
+"""``scepflow testca``: the test CA on a loopback port. Must never hold: how it answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scepflow.cli.invocation import common_options
+
+if TYPE_CHECKING:
+    from scepflow.testca import Authority, Knobs
+    from scepflow.testca.authority import KeyType
+
+__all__ = ["testca"]
+
+REJECTIONS = ("badAlg", "badMessageCheck", "badRequest", "badTime", "badCertId")
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="TCP port on 127.0.0.1; otherwise a free one."
+)
+@click.option(
+    "--challenge",
+    metavar="TEXT",
+    help="What a first request must bring; @FILE reads it. Otherwise anyone is served.",
+)
+@click.option("--one-time", is_flag=True, help="The challenge is good for one certificate.")
+@click.option(
+    "--pending", type=click.IntRange(min=0), default=0, help="How often it answers PENDING before it decides."
+)
+@click.option("--reject", type=click.Choice(REJECTIONS), help="Reject every request for this reason.")
+@click.option("--reject-text", default="", help="The reason in words (failInfoText).")
+@click.option(
+    "--days", type=click.FloatRange(min=0, min_open=True), default=365.0, help="Lifetime of certificates."
+)
+@click.option(
+    "--key", type=click.Choice(["rsa-2048", "ec-p256"]), default="rsa-2048", help="The CA's own key."
+)
+@click.option(
+    "--ra", is_flag=True, help="A registration authority answers, with one key to sign and one to decrypt."
+)
+@click.option("--next-ca", is_flag=True, help="Make the CA that follows now, and show its fingerprint.")
+@click.option("--tls", is_flag=True, help="Serve HTTPS, with a certificate of this CA.")
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the CA here; otherwise it is gone at the end.",
+)
+@common_options
+def testca(
+    *,
+    port: int,
+    challenge: str | None,
+    one_time: bool,
+    pending: int,
+    reject: str | None,
+    reject_text: str,
+    days: float,
+    key: KeyType,
+    ra: bool,
+    next_ca: bool,
+    tls: bool,
+    directory: Path | None,
+) -> None:
+    """Serve a test CA on loopback; never for production.
+
+    It prints its address, its fingerprint and a pipeline to paste, and serves until Ctrl-C.
+    """
+    if tls and directory is None:
+        raise click.UsageError("--tls needs --directory: clients must get its ca.pem from there.")
+    from scepflow.testca import FailInfo, Knobs
+
+    knobs = Knobs(
+        challenge=_text_of(challenge),
+        one_time_challenge=one_time,
+        pending=pending,
+        reject=FailInfo(REJECTIONS.index(reject)) if reject else None,
+        reject_text=reject_text,
+        days=days,
+    )
+    authority = _open(directory, key=key, ra=ra)
+    if next_ca:
+        following = authority.next_ca(datetime.now(UTC))
+        click.echo(f"next CA's fingerprint, from GetNextCACert: sha256:{following.fingerprint}")
+    _serve(authority, knobs, port=port, directory=directory if tls else None)
+
+
+def _text_of(challenge: str | None) -> str | None:
+    """Return the challenge; a file's text without its last line end."""
+    if challenge is None or not challenge.startswith("@"):
+        return challenge
+    try:
+        return Path(challenge[1:]).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise click.UsageError(f"--challenge: cannot read {challenge[1:]}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise click.UsageError(f"--challenge: {challenge[1:]} is not UTF-8 text") from None
+
+
+def _open(directory: Path | None, *, key: KeyType, ra: bool) -> Authority:
+    from scepflow.testca import Authority
+
+    now = datetime.now(UTC)
+    if directory is None:
+        return Authority.create(now=now, key=key, ra=ra)
+    try:
+        return Authority.open(directory, now=now, key=key, ra=ra)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not the files of a test CA"
+        raise click.UsageError(f"--directory: cannot open {directory}: {reason}") from None
+
+
+def _serve(authority: Authority, knobs: Knobs, *, port: int, directory: Path | None) -> None:
+    """Serve until Ctrl-C; over TLS if the directory for clients' trust is given."""
+    from scepflow.testca import Responder, serve_forever
+
+    credential = None
+    if directory is not None:
+        credential = authority.tls_credential("127.0.0.1", now=datetime.now(UTC))
+        click.echo(
+            f'clients trust its HTTPS with:  [transport]  ca_file = "{directory.absolute() / "ca.pem"}"\n'
+        )
+    try:
+        serve_forever(Responder(authority, knobs), port=port, tls=credential, announce=click.echo)
+    except OSError as error:
+        raise click.UsageError(f"--port: cannot listen on 127.0.0.1:{port}: {error.strerror}") from None
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)

@@ -1,0 +1,592 @@
+import json
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given, settings
+from issuing import CHALLENGE, DAY, NOW, certify, ec_key, pin, request, rsa_key
+from replies import NONCE, TRANSACTION_ID, Reply, broken, issued_reply, random_bytes
+
+from scepflow.engine import asn1, cms, messages
+from scepflow.engine.algorithms import Cipher, Digest, Security, choose
+from scepflow.engine.capabilities import NONE
+from scepflow.engine.checks import CHECKS
+from scepflow.engine.enrollment import CLOCK_TOLERANCE, Enrollment, Issued, Pending, Rejected
+from scepflow.engine.exchange import HttpResponse
+from scepflow.engine.identity import SigningIdentity
+from scepflow.engine.messages import MessageType
+from scepflow.engine.state import State
+from scepflow.errors import ProtocolError, ScepflowError, TransportError, TrustError
+
+SECOND = timedelta(seconds=1)
+
+
+def receive(enrollment, reply, *, now=NOW):
+    body = reply if isinstance(reply, bytes) else reply.der()
+    return enrollment.receive(HttpResponse(status=200, body=body), now=now)
+
+
+def codes(outcome):
+    return [finding.code for finding in outcome.findings]
+
+
+def opened(http_request, pki):
+    """Return a request as the CA reads it, and its content."""
+    seen = messages.parse_request(http_request.body)
+    assert seen.verified
+    return seen, cms.open_envelope(seen.envelope, pki.ca)
+
+
+# The eight replies: a good one, one without certificates, and six that must not give a certificate.
+
+
+def good(pki):
+    return issued_reply(pki.ca, pki.client.certificate, pki.issue())
+
+
+def forged(pki):
+    """Sign with another key under the CA's issuer and serial number (S-003)."""
+    reply = good(pki)
+    return reply.but(signer=SigningIdentity(pki.ca.certificate, pki.stranger.key))
+
+
+def nocerts(pki):
+    """Leave the certificates out, as NDES and Dogtag do (Q-001, Q-062)."""
+    return good(pki).but(certificates=())
+
+
+def stranger(pki):
+    """Sign with a stranger's certificate and send it along (S-001)."""
+    return good(pki).but(signer=pki.stranger, certificates=(pki.stranger.certificate,))
+
+
+def badnonce(pki):
+    return good(pki).but(recipient_nonce=bytes((NONCE[0] ^ 1, *NONCE[1:])))
+
+
+def badtx(pki):
+    return good(pki).but(transaction_id=TRANSACTION_ID[:-1] + "0")
+
+
+def prefixtx(pki):
+    """Answer for the beginning of the transaction ID, which sscep takes for the whole (S-009)."""
+    return good(pki).but(transaction_id=TRANSACTION_ID[:8])
+
+
+def wrongkey(pki):
+    return issued_reply(pki.ca, pki.client.certificate, pki.issue(key=pki.stranger.key))
+
+
+@pytest.mark.parametrize("reply", [good, nocerts])
+def test_a_right_reply_gives_the_certificate(start, pki, reply):
+    enrollment = start()
+    outcome = receive(enrollment, reply(pki))
+    assert isinstance(outcome, Issued)
+    assert outcome.certificate.public_key() == pki.client.key.public_key()
+    assert outcome.chain == (pki.ca.certificate,)
+    assert outcome.transaction_id == TRANSACTION_ID
+    assert outcome.findings == ()
+    assert enrollment.state is State.ISSUED
+
+
+WRONG = [
+    (forged, "signature"),
+    (stranger, "signer"),
+    (badnonce, "recipient-nonce"),
+    (badtx, "transaction-id"),
+    (prefixtx, "transaction-id"),
+    (wrongkey, "certificate-key"),
+]
+
+
+@pytest.mark.parametrize(("reply", "check"), WRONG)
+def test_a_wrong_reply_fails_its_check_and_changes_nothing(start, pki, reply, check):
+    enrollment = start()
+    sent = enrollment.sent
+    with pytest.raises(TrustError) as error:
+        receive(enrollment, reply(pki))
+    assert error.value.check == check
+    assert (enrollment.state, enrollment.sent) == (State.AWAITING, sent)
+    assert isinstance(receive(enrollment, good(pki)), Issued)
+
+
+@pytest.mark.parametrize(("reply", "check"), WRONG)
+def test_a_wrong_reply_passes_only_when_its_own_check_is_turned_off(start, pki, reply, check):
+    outcome = receive(start(relaxed=frozenset({check})), reply(pki))
+    assert isinstance(outcome, Issued)
+    assert codes(outcome) == [f"relaxed-{check}"]
+    with pytest.raises(TrustError) as error:
+        receive(start(relaxed=frozenset(CHECKS) - {check}), reply(pki))
+    assert error.value.check == check
+
+
+def test_another_client_of_the_ca_may_not_sign_replies(start, pki):
+    """A certificate of the same CA is not the CA's own (S-001)."""
+    other = SigningIdentity(pki.issue("gw2", pki.stranger.key), pki.stranger.key)
+    reply = good(pki).but(signer=other, certificates=(other.certificate,))
+    with pytest.raises(TrustError, match="not signed by a certificate of the authenticated CA") as error:
+        receive(start(), reply)
+    assert error.value.check == "signer"
+
+
+def test_our_own_request_sent_back_is_no_reply(start, pki):
+    enrollment = start(send=False)
+    echoed = enrollment.next_request(now=NOW, sender_nonce=NONCE).body
+    with pytest.raises(TrustError) as error:
+        receive(enrollment, echoed)
+    assert error.value.check == "signer"
+
+
+def test_the_reply_to_an_earlier_poll_is_no_reply_to_this_one(start, pki):
+    enrollment = start()
+    old = good(pki)
+    receive(enrollment, Reply(signer=pki.ca, content=None, status="3"))
+    enrollment.next_request(now=NOW, sender_nonce=b"another nonce 16")
+    with pytest.raises(TrustError) as error:
+        receive(enrollment, old)
+    assert error.value.check == "recipient-nonce"
+
+
+@pytest.mark.parametrize("status", ["2", "3"])
+@pytest.mark.parametrize("reply", [forged, stranger, badnonce, badtx, prefixtx])
+def test_an_unproven_failure_or_pending_is_no_answer_of_the_ca(start, pki, reply, status):
+    """It neither ends the enrollment nor starts polling (S-005, S-006)."""
+    enrollment = start()
+    with pytest.raises(TrustError):
+        receive(enrollment, reply(pki).but(content=None, status=status))
+    assert enrollment.state is State.AWAITING
+
+
+def test_pending_is_polled_until_the_certificate_comes(start, pki):
+    enrollment = start(send=False)
+    nonces = [bytes((n,)) * 16 for n in range(4)]
+    kinds = []
+    for n, nonce in enumerate(nonces):
+        seen, content = opened(enrollment.next_request(now=NOW, sender_nonce=nonce), pki)
+        kinds.append(seen.message_type)
+        assert (seen.transaction_id, seen.sender_nonce) == (TRANSACTION_ID, nonce)
+        if n:
+            names = asn1.wrap(
+                0x30, pki.ca.certificate.subject.public_bytes() + enrollment.csr.subject.public_bytes()
+            )
+            assert content == names
+        status = "3" if n < 3 else "0"
+        reply = good(pki) if status == "0" else Reply(signer=pki.ca, content=None, status="3")
+        outcome = receive(enrollment, reply.but(recipient_nonce=nonce))
+        assert isinstance(outcome, Pending if n < 3 else Issued)
+        assert enrollment.state is (State.PENDING if n < 3 else State.ISSUED)
+    assert kinds == [19, 20, 20, 20]
+
+
+def test_the_first_request_carries_the_csr_and_only_the_signers_certificate(start, pki):
+    enrollment = start(send=False)
+    http_request = enrollment.next_request(now=NOW, sender_nonce=NONCE)
+    seen, content = opened(http_request, pki)
+    assert content == enrollment.csr.public_bytes(Encoding.DER)
+    assert seen.certificates == (pki.client.certificate,)
+    assert seen.message_type == MessageType.PKCS_REQ
+    assert http_request.method == "POST"
+
+
+def test_a_lost_reply_is_polled_for_and_the_request_not_sent_again(start, pki):
+    """The challenge may be spent (Q-015)."""
+    enrollment = start()
+    seen, _ = opened(enrollment.next_request(now=NOW, sender_nonce=b"n" * 16), pki)
+    assert seen.message_type == MessageType.CERT_POLL
+
+
+def test_a_renewal_is_a_renewal_req(start, pki):
+    enrollment = start(send=False, message_type=MessageType.RENEWAL_REQ)
+    seen, _ = opened(enrollment.next_request(now=NOW, sender_nonce=NONCE), pki)
+    assert seen.message_type == MessageType.RENEWAL_REQ
+
+
+@pytest.mark.parametrize("fail_info", ["0", "1", "2", "3", "4", "7", "12", "99"])
+def test_a_failure_ends_the_enrollment_with_its_fail_info(start, pki, fail_info):
+    enrollment = start()
+    reply = Reply(signer=pki.ca, content=None, status="2", fail_info=fail_info, fail_info_text="no\nway")
+    outcome = receive(enrollment, reply)
+    assert outcome == Rejected(
+        fail_info=int(fail_info), fail_info_text=r"no\nway", transaction_id=TRANSACTION_ID
+    )
+    assert enrollment.state is State.REJECTED
+
+
+def test_a_failure_without_fail_info_is_a_failure(start, pki):
+    outcome = receive(start(), Reply(signer=pki.ca, content=None, status="2"))
+    assert (outcome.fail_info, outcome.fail_info_text) == (None, "")
+
+
+@pytest.mark.parametrize("status", [202, 403, 500])
+def test_a_reply_counts_whatever_the_http_status(start, pki, status):
+    enrollment = start()
+    body = Reply(signer=pki.ca, content=None, status="3").der()
+    assert isinstance(enrollment.receive(HttpResponse(status=status, body=body), now=NOW), Pending)
+
+
+@pytest.mark.parametrize("status", [202, 403, 500])
+def test_an_http_error_without_a_reply_changes_nothing(start, status):
+    enrollment = start()
+    with pytest.raises(TransportError):
+        enrollment.receive(HttpResponse(status=status, body=b"pending"), now=NOW)
+    assert enrollment.state is State.AWAITING
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_certificate_is_found_by_its_key_wherever_it_stands(start, pki, place):
+    ours = pki.issue()
+    delivered = [pki.ca.certificate, pki.issue("gw2", pki.stranger.key)]
+    delivered.insert(place, ours)
+    content = asn1.wrap(0xA0, b"".join(c.public_bytes(Encoding.DER) for c in delivered))
+    assert receive(start(), unsorted_reply(pki, content)).certificate == ours
+
+
+def unsorted_reply(pki, certificates):
+    from replies import signed_data
+
+    sealed = cms.build_envelope(
+        signed_data(certificates=certificates),
+        recipient=pki.client.certificate,
+        cipher=Cipher.AES128,
+        random_bytes=random_bytes(),
+    )
+    return Reply(signer=pki.ca, content=sealed)
+
+
+def test_of_several_certificates_for_our_key_the_newest_is_taken_and_it_is_said(start, pki):
+    old, new = pki.issue(begins=NOW - 20 * DAY), pki.issue(begins=NOW - 2 * DAY)
+    outcome = receive(start(), issued_reply(pki.ca, pki.client.certificate, old, new))
+    assert outcome.certificate == new
+    assert codes(outcome) == ["several-certificates"]
+
+
+def test_a_success_without_certificates_is_not_for_our_key(start, pki):
+    """Dogtag answers so while a request is still pending; a later poll may bring it (Q-065)."""
+    enrollment = start()
+    with pytest.raises(TrustError, match="none of the 0 certificates") as error:
+        receive(enrollment, issued_reply(pki.ca, pki.client.certificate))
+    assert error.value.check == "certificate-key"
+    assert enrollment.state is State.AWAITING
+
+
+def test_only_ca_certificates_are_no_answer_even_with_the_key_check_turned_off(start, pki):
+    with pytest.raises(ProtocolError, match="no end-entity certificate"):
+        receive(
+            start(relaxed=frozenset({"certificate-key"})),
+            issued_reply(pki.ca, pki.client.certificate, pki.ca.certificate),
+        )
+
+
+def test_a_certificate_whose_key_cannot_be_read_is_not_ours(start, pki):
+    odd = unreadable_key(pki.issue())
+    outcome = receive(start(), issued_reply(pki.ca, pki.client.certificate, odd, pki.issue()))
+    assert isinstance(outcome, Issued)
+    assert outcome.findings == ()
+
+
+def unreadable_key(certificate):
+    """Return the certificate with a kind of key that does not exist."""
+    der = certificate.public_bytes(Encoding.DER)
+    rsa_oid = bytes.fromhex("2a864886f70d010101")
+    return x509.load_der_x509_certificate(der.replace(rsa_oid, rsa_oid[:-1] + b"\x63"))
+
+
+def test_the_certificate_that_is_being_renewed_is_no_new_one(start, pki):
+    """NDES answers a known transaction with the old certificate (Q-007)."""
+    previous = pki.issue()
+    enrollment = start(previous=previous)
+    reply = issued_reply(pki.ca, pki.client.certificate, previous)
+    with pytest.raises(TrustError, match="being renewed") as error:
+        receive(enrollment, reply)
+    assert error.value.check == "new-certificate"
+    assert enrollment.state is State.AWAITING
+    outcome = receive(start(previous=previous, relaxed=frozenset({"new-certificate"})), reply)
+    assert outcome.certificate == previous
+    assert codes(outcome) == ["relaxed-new-certificate", "not-longer"]
+
+
+def test_the_certificate_that_is_being_renewed_may_come_beside_the_new_one(start, pki):
+    previous, new = pki.issue(ends=NOW + DAY), pki.issue()
+    outcome = receive(start(previous=previous), issued_reply(pki.ca, pki.client.certificate, previous, new))
+    assert outcome.certificate == new
+    assert outcome.findings == ()
+
+
+def test_a_new_certificate_that_lives_no_longer_than_the_old_is_worth_a_word(start, pki):
+    previous = pki.issue()
+    outcome = receive(start(previous=previous), good(pki))
+    assert codes(outcome) == ["not-longer"]
+
+
+def test_a_certificate_of_another_ca_fails_the_chain(start, pki):
+    other = SigningIdentity(certify("Other CA", pki.stranger.key, ca=True), pki.stranger.key)
+    wrong = pki.issue(issuer=other)
+    enrollment = start()
+    reply = issued_reply(pki.ca, pki.client.certificate, wrong, other.certificate)
+    with pytest.raises(TrustError, match="does not chain to the CA") as error:
+        receive(enrollment, reply)
+    assert error.value.check == "chain"
+    assert enrollment.state is State.AWAITING
+    outcome = receive(start(relaxed=frozenset({"chain"})), reply)
+    assert (outcome.certificate, outcome.chain) == (wrong, ())
+    assert codes(outcome) == ["relaxed-chain"]
+
+
+def test_a_certificate_with_the_cas_name_and_another_signature_fails_the_chain(start, pki):
+    imposter = SigningIdentity(certify("Test CA", pki.stranger.key, ca=True), pki.stranger.key)
+    reply = issued_reply(pki.ca, pki.client.certificate, pki.issue(issuer=imposter))
+    with pytest.raises(TrustError, match="does not chain"):
+        receive(start(), reply)
+
+
+def test_an_intermediate_of_the_reply_stands_in_the_chain_below_the_anchor(start, pki):
+    sub_key = pki.ra_signer.key
+    sub = SigningIdentity(certify("Sub CA", sub_key, issuer=pki.ca, ca=True, usage="key_cert_sign"), sub_key)
+    leaf = pki.issue(issuer=sub)
+    outcome = receive(start(), issued_reply(pki.ca, pki.client.certificate, leaf, sub.certificate))
+    assert outcome.chain == (sub.certificate, pki.ca.certificate)
+
+
+def test_an_expired_certificate_fails_the_chain(start, pki):
+    reply = issued_reply(pki.ca, pki.client.certificate, pki.issue(ends=NOW - SECOND))
+    with pytest.raises(TrustError, match="expired"):
+        receive(start(), reply)
+
+
+def test_a_certificate_that_begins_a_little_later_is_taken_with_a_word_on_clocks(start, pki):
+    leaf = pki.issue(begins=NOW + CLOCK_TOLERANCE)
+    outcome = receive(start(), issued_reply(pki.ca, pki.client.certificate, leaf))
+    assert outcome.certificate == leaf
+    assert codes(outcome) == ["clock"]
+    assert "2026-06-01 13:00:00 UTC" in outcome.findings[0].text
+
+
+def test_a_certificate_that_begins_too_late_fails_the_chain(start, pki):
+    leaf = pki.issue(begins=NOW + CLOCK_TOLERANCE + SECOND)
+    with pytest.raises(TrustError, match="not yet valid"):
+        receive(start(), issued_reply(pki.ca, pki.client.certificate, leaf))
+
+
+def test_a_changed_subject_and_a_ca_certificate_are_worth_a_word(start, pki):
+    outcome = receive(start(), issued_reply(pki.ca, pki.client.certificate, pki.issue("gw\n9")))
+    assert codes(outcome) == ["subject-changed"]
+    assert r"CN=gw\n9" in outcome.findings[0].text
+    leaf = certify("gw1", pki.client.key, issuer=pki.ca, ca=True)
+    assert codes(receive(start(), issued_reply(pki.ca, pki.client.certificate, leaf))) == ["ca-certificate"]
+
+
+# Envelopes
+
+
+@pytest.mark.parametrize(
+    ("cipher", "security", "said"),
+    [
+        (Cipher.AES128, Security.STRICT, []),
+        (Cipher.AES192, Security.STRICT, []),
+        (Cipher.AES256, Security.STRICT, []),
+        (Cipher.DES3, Security.DEFAULT, ["weak-reply"]),
+        (Cipher.DES, Security.DEFAULT, ["weak-reply"]),
+        (Cipher.DES, Security.LEGACY, ["weak-reply"]),
+    ],
+)
+def test_a_reply_is_read_in_every_cipher_that_the_policy_allows(start, pki, cipher, security, said):
+    reply = issued_reply(pki.ca, pki.client.certificate, pki.issue(), cipher=cipher)
+    assert codes(receive(start(security=security), reply)) == said
+
+
+@pytest.mark.parametrize("cipher", [Cipher.DES, Cipher.DES3])
+def test_a_weak_cipher_fails_the_strict_policy_unless_that_is_relaxed(start, pki, cipher):
+    reply = issued_reply(pki.ca, pki.client.certificate, pki.issue(), cipher=cipher)
+    with pytest.raises(TrustError, match=cipher.value) as error:
+        receive(start(security=Security.STRICT), reply)
+    assert error.value.check == "algorithms"
+    relaxed = start(security=Security.STRICT, relaxed=frozenset({"algorithms"}))
+    assert codes(receive(relaxed, reply)) == ["relaxed-algorithms", "weak-reply"]
+
+
+def test_weak_digest_and_weak_cipher_are_told_in_one_line(start, pki):
+    """Micromdm and step-ca answer in DES and SHA-1 (Q-020)."""
+    reply = issued_reply(pki.ca, pki.client.certificate, pki.issue(), cipher=Cipher.DES, digest=Digest.SHA1)
+    [finding] = receive(start(), reply).findings
+    assert finding.text == "the reply uses sha-1 and des-cbc"
+
+
+def test_a_success_for_somebody_else_does_not_open(start, pki):
+    reply = issued_reply(pki.ca, pki.stranger.certificate, pki.issue())
+    enrollment = start()
+    with pytest.raises(ProtocolError, match="not for our certificate"):
+        receive(enrollment, reply)
+    assert enrollment.state is State.AWAITING
+
+
+def test_certificates_in_clear_are_no_success(start, pki):
+    """Without an envelope nothing shows that the CA answers our key (S-043)."""
+    reply = Reply(signer=pki.ca, content=cms.build_certs_only([pki.issue()]), status="0")
+    with pytest.raises(ProtocolError, match="where a CMS EnvelopedData must be"):
+        receive(start(), reply)
+
+
+def test_an_ec_client_receives_through_its_challenge(start, pki):
+    """The request goes to an RSA key, the reply comes under the password (RFC 8894 §3.1)."""
+    leaf = pki.issue(key=pki.ec_client.key)
+    enrollment = start(identity=pki.ec_client, csr=request("gw1", pki.ec_client.key))
+    reply = issued_reply(pki.ca, pki.ec_client.certificate, leaf, challenge_password=CHALLENGE)
+    assert receive(enrollment, reply).certificate == leaf
+
+
+def test_an_ec_ca_receives_through_the_challenge(start, pki):
+    enrollment = start(bundle=pki.ec_bundle, send=False)
+    seen = messages.parse_request(enrollment.next_request(now=NOW, sender_nonce=NONCE).body)
+    content = cms.open_envelope(seen.envelope, pki.ec_ca, challenge_password=CHALLENGE)
+    assert content == enrollment.csr.public_bytes(Encoding.DER)
+    leaf = pki.issue(issuer=pki.ec_ca)
+    outcome = receive(enrollment, issued_reply(pki.ec_ca, pki.client.certificate, leaf))
+    assert outcome.chain == (pki.ec_ca.certificate,)
+
+
+def test_an_ec_ca_and_no_challenge_send_nothing(start, pki):
+    """Leaving the encryption out is no way (C-046)."""
+    enrollment = start(bundle=pki.ec_bundle, csr=request("gw1", pki.client.key, challenge=None), send=False)
+    with pytest.raises(TrustError) as error:
+        enrollment.next_request(now=NOW, sender_nonce=NONCE)
+    assert error.value.check == "recipient"
+    assert (enrollment.state, enrollment.sent) == (State.READY, None)
+
+
+def test_the_challenge_for_envelopes_is_the_csrs_or_else_the_channels(start, pki):
+    without = request("gw1", pki.client.key, challenge=None)
+    assert start(send=False, challenge_password="other").channel.challenge_password == CHALLENGE
+    assert start(send=False, csr=without, challenge_password="kept").channel.challenge_password == "kept"
+    assert start(send=False, csr=without).channel.challenge_password is None
+
+
+# Snapshots
+
+
+def through_json(enrollment):
+    return json.loads(json.dumps(enrollment.snapshot()))
+
+
+def restore(snapshot, pki, **how):
+    return Enrollment.restore(
+        snapshot, **{"key": pki.client.key, "bundle": pki.bundle, "random_bytes": random_bytes(), **how}
+    )
+
+
+@pytest.mark.parametrize("previous", [False, True])
+def test_a_snapshot_survives_json_and_goes_on_polling(start, pki, previous):
+    enrollment = start(
+        previous=pki.issue() if previous else None,
+        message_type=MessageType.RENEWAL_REQ,
+        security=Security.LEGACY,
+        relaxed=frozenset({"chain"}),
+        choice=choose(NONE, security=Security.LEGACY, digest=Digest.MD5),
+    )
+    receive(enrollment, Reply(signer=pki.ca, content=None, status="3"))
+    snapshot = through_json(enrollment)
+    again = restore(snapshot, pki)
+    assert again.snapshot() == snapshot
+    assert again.state is State.PENDING
+    assert again.previous == enrollment.previous
+    assert again.channel.challenge_password == CHALLENGE
+
+
+def test_a_restored_enrollment_polls_and_gets_its_certificate(start, pki):
+    again = restore(through_json(start()), pki)
+    seen, _ = opened(again.next_request(now=NOW, sender_nonce=NONCE), pki)
+    assert seen.message_type == MessageType.CERT_POLL
+    assert isinstance(receive(again, good(pki)), Issued)
+
+
+def test_a_restored_enrollment_of_which_nothing_was_sent_sends_its_request(start, pki):
+    again = restore(through_json(start(send=False)), pki)
+    seen, _ = opened(again.next_request(now=NOW, sender_nonce=NONCE), pki)
+    assert seen.message_type == MessageType.PKCS_REQ
+
+
+def test_no_private_key_is_in_a_snapshot(start, pki):
+    assert set(start().snapshot()) == {
+        "version", "url", "state", "transaction_id", "message_type", "csr", "signer", "previous",
+        "digest", "cipher", "method", "security", "relaxed",
+    }  # fmt: skip
+
+
+def test_a_snapshot_needs_its_own_key(start, pki):
+    with pytest.raises(ProtocolError, match="signed with another key"):
+        restore(through_json(start()), pki, key=pki.stranger.key)
+
+
+DAMAGE = [
+    {"version": 2},
+    {"state": "somewhere"},
+    {"message_type": 18},
+    {"csr": "AAAA"},
+    {"csr": None},
+    {"signer": "not base64 at all!"},
+    {"signer": "AAAA"},
+    {"previous": "AAAA"},
+    {"digest": "sha-0"},
+    {"cipher": "rot13"},
+    {"method": "PUT"},
+    {"security": "none"},
+    {"relaxed": 5},
+    {"url": None},
+    {"transaction_id": 7},
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=str)
+def test_a_damaged_snapshot_cannot_be_read(start, pki, damage):
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        restore(through_json(start()) | damage, pki)
+
+
+@pytest.mark.parametrize("field", ["version", "url", "state", "csr", "previous", "relaxed"])
+def test_a_snapshot_with_something_missing_cannot_be_read(start, pki, field):
+    snapshot = through_json(start())
+    del snapshot[field]
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        restore(snapshot, pki)
+
+
+@pytest.mark.parametrize("snapshot", [None, [], "text", 5])
+def test_what_is_no_snapshot_cannot_be_read(pki, snapshot):
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        restore(snapshot, pki)
+
+
+def test_a_restored_enrollment_trusts_the_bundle_of_today(start, pki):
+    other = SigningIdentity(certify("Other CA", rsa_key(), ca=True), pki.stranger.key)
+    again = restore(through_json(start()), pki, bundle=pin(other.certificate))
+    again.next_request(now=NOW, sender_nonce=NONCE)
+    with pytest.raises(TrustError) as error:
+        receive(again, good(pki))
+    assert error.value.check == "signer"
+
+
+def test_a_csr_without_a_readable_challenge_has_none(start, pki):
+    assert start(send=False, csr=request("gw1", ec_key(), challenge=None)).channel.challenge_password is None
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # cryptography on odd names and numbers
+def test_whatever_is_in_an_envelope_only_our_errors_come_out(connect, pki):
+    """Certificates in a reply are the only thing that is read and not ours or the CA's."""
+    delivered = cms.build_certs_only([pki.issue(), pki.ca.certificate])
+    channel = connect(relaxed=frozenset(CHECKS))
+    csr = request("gw1", pki.client.key)
+
+    @settings(max_examples=150)
+    @given(broken([delivered]))
+    def receives(content):
+        enrollment = Enrollment(channel, csr, transaction_id=TRANSACTION_ID, previous=pki.ca.certificate)
+        enrollment.next_request(now=NOW, sender_nonce=NONCE)
+        sealed = cms.build_envelope(
+            content, recipient=pki.client.certificate, cipher=Cipher.AES128, random_bytes=random_bytes()
+        )
+        try:
+            receive(enrollment, Reply(signer=pki.ca, content=sealed))
+        except ScepflowError:
+            assert enrollment.state is State.AWAITING
+
+    receives()

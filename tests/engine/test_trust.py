@@ -1,0 +1,563 @@
+from base64 import b64encode, encodebytes
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given, settings
+from issuing import CA_USAGE, DAY, NOW, certify, pin, version_1
+from replies import broken, seq, to_ber
+
+from scepflow.engine import cms, oids, trust
+from scepflow.engine.asn1 import NULL_DER, encode, wrap
+from scepflow.engine.identity import SigningIdentity
+from scepflow.engine.trust import authenticate, fingerprint, parse_certificates, parse_fingerprint
+from scepflow.errors import ProtocolError, ScepflowError, TrustError
+
+
+def der(certificate):
+    return certificate.public_bytes(Encoding.DER)
+
+
+def pem(certificate):
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def pem_of(label, data):
+    return b"-----BEGIN %b-----\n%b-----END %b-----\n" % (label, encodebytes(data), label)
+
+
+# Reading
+
+
+@pytest.fixture(scope="module")
+def forms(pki):
+    """One certificate, and two, in every form that servers send them in."""
+    one, two = [pki.ca.certificate], [pki.ca.certificate, pki.ra_signer.certificate]
+    bundle = cms.build_certs_only(two)
+    return {
+        "DER": (der(one[0]), one),
+        "CMS": (bundle, two),
+        "CMS in BER": (to_ber(bundle), two),
+        "PEM": (pem(one[0]), one),
+        "PEM of two": (pem(one[0]) + b"\n" + pem(two[1]), two),
+        "PEM after words": (b"Here it comes:\n" + pem(one[0]), one),
+        "PEM with CRLF": (pem(one[0]).replace(b"\n", b"\r\n"), one),
+        "PEM of PKCS7": (pem_of(b"PKCS7", bundle), two),
+        "PEM of CMS": (pem_of(b"CMS", bundle), two),
+        "base64 of DER": (b64encode(der(one[0])), one),
+        "base64 in lines": (encodebytes(bundle), two),
+    }
+
+
+FORMS = (
+    "DER",
+    "CMS",
+    "CMS in BER",
+    "PEM",
+    "PEM of two",
+    "PEM after words",
+    "PEM with CRLF",
+    "PEM of PKCS7",
+    "PEM of CMS",
+    "base64 of DER",
+    "base64 in lines",
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("before", "after"), [(b"", b""), (b"", b"\n"), (b"\r\n", b"\r\n"), (b" \t", b" \t")]
+)
+def test_certificates_are_read_in_every_form(forms, form, before, after):
+    data, certificates = forms[form]
+    assert set(parse_certificates(before + data + after)) == set(certificates)
+
+
+@pytest.mark.parametrize("form", ["DER", "CMS"])
+def test_nuls_after_der_are_not_in_it_and_anything_else_is_an_error(forms, form):
+    """Q-103."""
+    data, certificates = forms[form]
+    assert set(parse_certificates(data + b"\0\0")) == set(certificates)
+    with pytest.raises(ProtocolError):
+        parse_certificates(data + b"x")
+    with pytest.raises(ProtocolError):
+        parse_certificates(data + data)
+
+
+def test_a_certificate_that_ends_like_a_blank_is_whole(pki):
+    """The last byte of a signature is a blank in one certificate of 64."""
+    ends = set()
+    for serial_number in range(1, 2000):
+        certificate = pki.issue(serial_number=serial_number)
+        if (last := der(certificate)[-1:]) in b" \t\r\n":
+            ends.add(last)
+            assert parse_certificates(der(certificate)) == (certificate,)
+        if len(ends) == 2:
+            break
+    assert ends
+
+
+def test_duplicates_are_left_out_and_the_order_kept(pki):
+    """Q-104."""
+    ca, ra = pki.ca.certificate, pki.ra_signer.certificate
+    assert parse_certificates(b"".join(map(pem, (ra, ca, ra, ca)))) == (ra, ca)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<html><body>\x1b]0;pwn\x07 not found</body></html>",
+        b"GetCACert is not supported",
+        b"\x30\x03\x02\x01\x05",
+        b"MIIB",
+        b"\xff\xfe",
+        b"MII=C",
+    ],
+)
+def test_what_is_neither_certificate_nor_bundle_is_an_error(data):
+    with pytest.raises(ProtocolError):
+        parse_certificates(data)
+
+
+def test_what_came_instead_is_quoted_and_sanitised():
+    with pytest.raises(ProtocolError) as error:
+        parse_certificates(b"<html>\x1b]0;pwn\x07" + b"x" * 500)
+    assert r'"<html>\x1b]0;pwn\x07xx' in error.value.message
+    assert len(error.value.message) < 150
+    assert "web page" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        cms.build_certs_only([]),
+        pem_of(b"PRIVATE KEY", b"key"),
+        pem_of(b"RSA PRIVATE KEY", b"key"),
+        b"-----BEGIN CERTIFICATE-----\nMIIB",
+        b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END PKCS7-----",
+    ],
+)
+def test_no_certificate_is_an_error(data):
+    with pytest.raises(ProtocolError):
+        parse_certificates(data)
+
+
+def test_a_private_key_beside_a_certificate_is_passed_over(pki):
+    data = pem_of(b"PRIVATE KEY", b"key") + pem(pki.ca.certificate)
+    assert parse_certificates(data) == (pki.ca.certificate,)
+
+
+def test_half_a_megabyte_of_beginnings_is_read_at_once():
+    """Each beginning without an end must not be searched to the end of the data (S-030)."""
+    with pytest.raises(ProtocolError, match="no certificate"):
+        parse_certificates(b"-----BEGIN CERTIFICATE-----\n" * 20_000)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # cryptography on odd names and numbers
+def test_whatever_comes_only_our_errors_come_out(pki):
+    certificates = [pki.ca.certificate, pki.ra_signer.certificate]
+    valid = [der(pki.ca.certificate), cms.build_certs_only(certificates), der(pki.ec_ca.certificate)]
+
+    @settings(max_examples=300)
+    @given(broken([*valid, *map(to_ber, valid)]))
+    def reads(data):
+        with suppress(ScepflowError):
+            found = parse_certificates(data)
+            pins = [fingerprint(certificate) for certificate in found]
+            with suppress(ScepflowError):
+                authenticate(found, anchors=[pki.ca.certificate], now=NOW)
+            authenticate(found, fingerprints=pins, now=NOW)
+
+    reads()
+
+
+# Fingerprints
+
+
+HEX = "0123456789abcdef" * 8
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (HEX[:64], f"sha256:{HEX[:64]}"),
+        (f"sha256:{HEX[:64]}", f"sha256:{HEX[:64]}"),
+        (f" SHA-256:{HEX[:64].upper()}\n", f"sha256:{HEX[:64]}"),
+        (":".join(HEX[i : i + 2] for i in range(0, 64, 2)), f"sha256:{HEX[:64]}"),
+        ("sha256: " + " ".join(HEX[i : i + 8] for i in range(0, 64, 8)), f"sha256:{HEX[:64]}"),
+        (HEX[:40], f"sha1:{HEX[:40]}"),
+        (f"sha1:{HEX[:40]}", f"sha1:{HEX[:40]}"),
+        (HEX, f"sha512:{HEX}"),
+    ],
+)
+def test_a_fingerprint_is_read_as_people_write_it(text, expected):
+    """C-006."""
+    assert parse_fingerprint(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "sha256:", HEX[:63], HEX[:65], HEX[:16], f"sha256:{HEX[:40]}", f"md5:{HEX[:32]}", HEX[:32], "g" * 64]
+    + [f"sha256:{HEX[:63]}g"],
+)
+def test_a_fingerprint_that_is_not_whole_is_refused(text):
+    """S-080."""
+    with pytest.raises(ValueError, match="not a fingerprint"):
+        parse_fingerprint(text)
+
+
+def test_a_fingerprint_is_of_the_whole_certificate(pki):
+    import hashlib
+
+    data = der(pki.ca.certificate)
+    assert fingerprint(pki.ca.certificate) == f"sha256:{hashlib.sha256(data).hexdigest()}"
+    for algorithm in ("sha1", "sha512"):
+        expected = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+        assert fingerprint(pki.ca.certificate, algorithm) == expected
+        bundle = authenticate([pki.ca.certificate], fingerprints=[expected], now=NOW)
+        assert bundle.by == f"fingerprint {fingerprint(pki.ca.certificate)}"
+
+
+# Authentication
+
+
+def seen_in(error):
+    return error.value.hint
+
+
+def test_a_pinned_ca_is_authenticated(pki):
+    bundle = pki.bundle
+    assert bundle.certificates == bundle.anchors == bundle.signers == (pki.ca.certificate,)
+    assert bundle.ca_certificate == bundle.recipient == pki.ca.certificate
+    assert bundle.by == f"fingerprint {fingerprint(pki.ca.certificate)}"
+    assert bundle.findings == ()
+
+
+def test_without_a_pin_nothing_is_trusted_and_what_came_is_shown(pki):
+    """C-007."""
+    with pytest.raises(TrustError, match="neither fingerprint nor certificate") as error:
+        authenticate([pki.ca.certificate, pki.ra_signer.certificate], now=NOW)
+    assert error.value.check == "ca-authentication"
+    assert f'CA CN=Test CA\n     fingerprint = "{fingerprint(pki.ca.certificate)}"' in seen_in(error)
+    assert "RA CN=RA signing" in seen_in(error)
+
+
+def test_one_wrong_digit_of_the_fingerprint_is_refused(pki):
+    """C-003."""
+    right = fingerprint(pki.ca.certificate)
+    wrong = right[:-1] + ("0" if right[-1] != "0" else "1")
+    with pytest.raises(TrustError, match="no certificate of the CA has the fingerprint") as error:
+        authenticate([pki.ca.certificate], fingerprints=[wrong], now=NOW)
+    assert error.value.check == "ca-authentication"
+    assert authenticate([pki.ca.certificate], fingerprints=[wrong, right], now=NOW)
+
+
+def test_a_pinned_ra_certificate_is_no_anchor(pki):
+    certificates = [pki.ca.certificate, pki.ra_signer.certificate]
+    with pytest.raises(TrustError, match="not a CA's") as error:
+        authenticate(certificates, fingerprints=[fingerprint(pki.ra_signer.certificate)], now=NOW)
+    assert error.value.check == "ca-authentication"
+    with pytest.raises(TrustError, match="not a CA's"):
+        authenticate([pki.ra_signer.certificate], anchors=[pki.ra_signer.certificate], now=NOW)
+
+
+def test_an_anchor_from_a_file_authenticates_what_came(pki):
+    bundle = authenticate([pki.ra_signer.certificate], anchors=[pki.ca.certificate], now=NOW)
+    assert bundle.certificates == (pki.ra_signer.certificate, pki.ca.certificate)
+    assert bundle.signers == bundle.certificates
+    assert (bundle.ca_certificate, bundle.anchors) == (pki.ca.certificate, (pki.ca.certificate,))
+    assert bundle.recipient == pki.ra_signer.certificate
+    assert bundle.by == "CA certificate file"
+
+
+def test_an_anchor_from_a_file_does_not_make_another_ca_right(pki):
+    with pytest.raises(TrustError, match="nothing in the CA's answer is valid") as error:
+        authenticate([pki.ec_ca.certificate], anchors=[pki.ca.certificate], now=NOW)
+    assert error.value.check == "ca-authentication"
+    assert fingerprint(pki.ec_ca.certificate) in seen_in(error)
+
+
+def test_an_empty_answer_is_not_valid_under_any_anchor(pki):
+    with pytest.raises(TrustError, match="it is empty"):
+        authenticate([], anchors=[pki.ca.certificate], now=NOW)
+
+
+@pytest.fixture(scope="module")
+def hierarchy(pki):
+    """A root, a CA below it, and an RA of that."""
+    sub_key = pki.ra_encryption.key
+    sub = SigningIdentity(certify("Sub CA", sub_key, issuer=pki.ca, ca=True, usage=CA_USAGE), sub_key)
+    ra_certificate = certify("RA", pki.ra_signer.key, issuer=sub, ca=False, usage="key_encipherment")
+    return [pki.ca.certificate, sub.certificate, ra_certificate]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_any_ca_of_the_answer_may_be_pinned_in_any_order(hierarchy, order):
+    """C-009."""
+    certificates = [hierarchy[n] for n in order]
+    root, sub, ra = hierarchy
+    by_root = authenticate(certificates, fingerprints=[fingerprint(root)], now=NOW)
+    assert set(by_root.certificates) == set(hierarchy)
+    assert (by_root.ca_certificate, by_root.recipient) == (sub, ra)
+    by_sub = authenticate(certificates, fingerprints=[fingerprint(sub)], now=NOW)
+    assert set(by_sub.certificates) == {sub, ra}
+    assert [finding.code for finding in by_sub.findings] == ["untrusted-certificate"]
+    assert "CN=Test CA" in by_sub.findings[0].text
+
+
+def test_the_issuing_ca_is_the_lowest_without_an_ra(hierarchy):
+    bundle = authenticate(hierarchy[:2], fingerprints=[fingerprint(hierarchy[0])], now=NOW)
+    assert bundle.ca_certificate == hierarchy[1]
+
+
+def test_the_issuing_ca_is_the_first_when_two_issued_each_other(pki):
+    """Cross certificates have no lowest."""
+    other = SigningIdentity(certify("Other CA", pki.stranger.key, ca=True, usage=CA_USAGE), pki.stranger.key)
+    crossed = certify("Test CA", pki.ca.key, issuer=other, ca=True, usage=CA_USAGE)
+    back = certify("Other CA", other.key, issuer=pki.ca, ca=True, usage=CA_USAGE)
+    bundle = authenticate([crossed, back], anchors=[pki.ca.certificate, other.certificate], now=NOW)
+    assert bundle.ca_certificate == crossed
+
+
+def test_a_rogue_ra_is_left_out(pki):
+    """Whoever is in the path can add one to the answer (S-081)."""
+    rogue = certify("RA encryption", pki.stranger.key, ca=False, usage="key_encipherment")
+    bundle = pin(pki.ca.certificate, rogue)
+    assert rogue not in (*bundle.certificates, *bundle.signers, bundle.recipient)
+    [finding] = bundle.findings
+    assert finding.code == "untrusted-certificate"
+    assert "CN=RA encryption" in finding.text
+
+
+def test_a_rogue_ra_with_the_cas_name_as_its_issuer_is_left_out(pki):
+    imposter = SigningIdentity(certify("Test CA", pki.stranger.key, ca=True), pki.stranger.key)
+    rogue = certify("RA", pki.stranger.key, issuer=imposter, ca=False, usage="key_encipherment")
+    assert pin(pki.ca.certificate, rogue, imposter.certificate).certificates == (pki.ca.certificate,)
+
+
+def test_a_leaf_is_no_issuer(pki):
+    """C-008."""
+    leaf = SigningIdentity(pki.issue("leaf"), pki.client.key)
+    below = certify("RA", pki.stranger.key, issuer=leaf, ca=False, usage="key_encipherment")
+    assert below not in pin(pki.ca.certificate, leaf.certificate, below).certificates
+
+
+@pytest.mark.parametrize(
+    "when",
+    [{"ends": NOW - timedelta(seconds=1)}, {"begins": NOW + timedelta(seconds=1)}],
+    ids=["expired", "early"],
+)
+def test_what_is_not_valid_now_is_left_out(pki, when):
+    """S-083."""
+    ra = certify("RA", pki.stranger.key, issuer=pki.ca, ca=False, usage="key_encipherment", **when)
+    bundle = pin(pki.ca.certificate, ra)
+    assert bundle.recipient == pki.ca.certificate
+    assert [finding.code for finding in bundle.findings] == ["untrusted-certificate"]
+    old_ca = certify("Old CA", pki.stranger.key, ca=True, usage=CA_USAGE, **when)
+    with pytest.raises(TrustError, match="nothing in the CA's answer is valid"):
+        pin(old_ca)
+
+
+def test_signer_and_recipient_can_be_pinned(pki):
+    """What keeps out a certificate that any client of the CA has (S-082)."""
+    certificates = [pki.ca.certificate, pki.ra_signer.certificate, pki.ra_encryption.certificate]
+    pins = {
+        "fingerprints": [fingerprint(pki.ca.certificate)],
+        "recipient": fingerprint(pki.ra_signer.certificate, "sha1"),
+        "signer": fingerprint(pki.ra_encryption.certificate, "sha512"),
+    }
+    bundle = authenticate(certificates, **pins, now=NOW)
+    assert bundle.recipient == pki.ra_signer.certificate
+    assert bundle.signers == (pki.ra_encryption.certificate,)
+    assert bundle.findings == ()
+
+
+@pytest.mark.parametrize(("which", "said"), [("recipient", "encryption"), ("signer", "signing")])
+def test_a_pinned_signer_or_recipient_must_have_come_and_chain(pki, which, said):
+    rogue = certify("RA", pki.stranger.key, ca=False, usage="key_encipherment")
+    for certificates in ([pki.ca.certificate], [pki.ca.certificate, rogue]):
+        with pytest.raises(TrustError, match=f"did not send the {said} certificate") as error:
+            authenticate(
+                certificates,
+                fingerprints=[fingerprint(pki.ca.certificate)],
+                now=NOW,
+                **{which: fingerprint(rogue)},
+            )
+        assert error.value.check == "ca-authentication"
+
+
+def test_a_ca_that_cannot_encrypt_by_its_key_usage_is_used_with_a_word(pki):
+    """The last row of the table: some CAs are so and work."""
+    ca = certify("Test CA", pki.ca.key, ca=True, usage="key_cert_sign crl_sign")
+    bundle = pin(ca)
+    assert bundle.recipient == ca
+    [finding] = bundle.findings
+    assert finding.code == "recipient-usage"
+    assert "CN=Test CA" in finding.text
+    pinned = authenticate([ca], fingerprints=[fingerprint(ca)], recipient=fingerprint(ca), now=NOW)
+    assert pinned.findings == ()
+
+
+def test_a_ca_of_x509_version_1_is_a_ca(pki):
+    old = version_1("Old CA", pki.stranger.key)
+    assert trust.is_ca(old)
+    assert pin(old).ca_certificate == old
+
+
+def test_a_version_3_certificate_says_itself_whether_it_is_a_ca(pki):
+    assert trust.is_ca(pki.ca.certificate)
+    assert not trust.is_ca(pki.ra_signer.certificate)
+    assert not trust.is_ca(pki.stranger.certificate)  # self-issued, and not said to be one
+
+
+# The recipient
+
+
+def candidate(pki, *, ca=False, usage=None, begins=NOW - DAY, key=None, ends=NOW + DAY):
+    return certify(
+        "candidate",
+        key or pki.stranger.key,
+        issuer=pki.ca,
+        ca=ca,
+        usage=usage,
+        begins=begins,
+        ends=ends,
+    )
+
+
+RANKS = [
+    [
+        {"ca": False, "usage": "key_encipherment"},
+        {"ca": False, "usage": "digital_signature key_encipherment"},
+    ],
+    [{"ca": True, "usage": CA_USAGE}, {"ca": True, "usage": "key_encipherment key_cert_sign"}],
+    [{"ca": False}, {"ca": False, "usage": "data_encipherment"}, {"ca": None}],
+    [{"ca": True}],
+    [{"ca": False, "usage": "digital_signature"}, {"ca": True, "usage": "key_cert_sign"}],
+]
+PAIRS = [
+    (better, worse)
+    for rank, betters in enumerate(RANKS)
+    for better in betters
+    for worses in RANKS[rank + 1 :]
+    for worse in worses
+]
+
+
+@pytest.mark.parametrize(("better", "worse"), PAIRS, ids=str)
+def test_the_better_rank_receives_though_it_is_older(pki, better, worse):
+    """Q-004, Q-011, Q-125."""
+    wanted = candidate(pki, **better, begins=NOW - 9 * DAY)
+    other = candidate(pki, **worse, begins=NOW - DAY)
+    for certificates in ([wanted, other], [other, wanted]):
+        assert trust.choose_recipient(certificates, NOW) == wanted
+
+
+@pytest.mark.parametrize("rank", RANKS, ids=["RA with", "CA with", "RA without", "CA without", "forbidden"])
+def test_the_newest_of_a_rank_receives(pki, rank):
+    certificates = [
+        candidate(pki, **kind, begins=NOW - (n + 1) * DAY) for n, kind in enumerate((*rank, *rank[:1]))
+    ]
+    for chosen in (certificates, certificates[::-1]):
+        assert trust.choose_recipient(chosen, NOW) == certificates[0]
+
+
+def test_an_ec_ca_is_passed_over_for_an_rsa_ra(pki):
+    """Q-124."""
+    ra = certify("RA", pki.stranger.key, issuer=pki.ec_ca, ca=False, usage="digital_signature")
+    bundle = pin(pki.ec_ca.certificate, ra)
+    assert bundle.recipient == ra
+
+
+def test_without_an_rsa_key_an_ec_certificate_is_taken_without_a_word_on_usage(pki):
+    assert pki.ec_bundle.recipient == pki.ec_ca.certificate
+    assert pki.ec_bundle.findings == ()
+
+
+def test_what_is_not_valid_does_not_receive(pki):
+    early, late = (
+        candidate(pki, begins=NOW + DAY, ends=NOW + 2 * DAY),
+        candidate(pki, ends=NOW - timedelta(hours=1)),
+    )
+    valid = candidate(pki, ca=True, usage="key_cert_sign")
+    assert trust.choose_recipient([early, late, valid], NOW) == valid
+    with pytest.raises(TrustError, match="expired or is not valid yet") as error:
+        trust.choose_recipient([early, late], NOW)
+    assert error.value.check == "ca-authentication"
+
+
+def test_the_edges_of_validity_are_valid(pki):
+    edge = candidate(pki, begins=NOW, ends=NOW)
+    assert trust.choose_recipient([edge], NOW) == edge
+
+
+def test_a_key_too_large_to_be_used_does_not_receive(pki):
+    """S-026."""
+    huge = candidate(
+        pki, key=rsa.RSAPublicNumbers(65537, (1 << 16385) - 1).public_key(), usage="key_encipherment"
+    )
+    modest = candidate(pki, ca=True, usage="key_cert_sign")
+    assert trust.choose_recipient([huge, modest], NOW) == modest
+
+
+def test_a_key_that_cannot_be_read_does_not_receive(pki):
+    rsa_oid = bytes.fromhex("2a864886f70d010101")
+    odd = candidate(pki, usage="key_encipherment")
+    [odd] = cms.load_certificates([der(odd).replace(rsa_oid, rsa_oid[:-1] + b"\x63")])
+    modest = candidate(pki, ca=True, usage="key_cert_sign")
+    assert trust.choose_recipient([odd, modest], NOW) == modest
+
+
+# Chains
+
+
+def test_a_chain_has_the_issuer_first_and_the_anchor_last(pki, hierarchy):
+    root, sub, ra = hierarchy
+    bundle = authenticate(hierarchy, fingerprints=[fingerprint(root)], now=NOW)
+    assert bundle.verifier.chain(ra, NOW) == (sub, root)
+    assert bundle.verifier.chain(root, NOW) == ()
+    assert authenticate(hierarchy, fingerprints=[fingerprint(sub)], now=NOW).verifier.chain(ra, NOW) == (sub,)
+
+
+def test_what_stands_between_is_not_trusted_by_that(pki):
+    other = SigningIdentity(certify("Other CA", pki.stranger.key, ca=True), pki.stranger.key)
+    leaf = pki.issue(issuer=other)
+    with pytest.raises(TrustError, match="CN=gw1|CN=Other CA") as error:
+        pki.bundle.verifier.chain(leaf, NOW, between=[other.certificate])
+    assert error.value.check == "chain"
+
+
+def test_a_verifier_answers_for_the_time_it_is_asked_about(pki):
+    """OpenSSL's store keeps the first time that it is given."""
+    verifier = pki.bundle.verifier
+    leaf = pki.issue(begins=NOW, ends=NOW + DAY)
+    assert verifier.chain(leaf, NOW)
+    with pytest.raises(TrustError, match="expired"):
+        verifier.chain(leaf, NOW + 2 * DAY)
+    with pytest.raises(TrustError, match="not yet valid"):
+        verifier.chain(leaf, NOW - DAY)
+    assert verifier.chain(leaf, NOW + DAY)
+
+
+def unreadable_for_openssl(pki):
+    """Return a certificate whose subject OpenSSL reads another way: a string type that no name may have."""
+    data = der(pki.issue("gw1"))
+    return x509.load_der_x509_certificate(data.replace(b"\x0c\x03gw1", b"\x04\x03gw1"))
+
+
+def test_a_certificate_that_openssl_cannot_read_does_not_chain(pki):
+    odd = openssl_refuses(pki)
+    with pytest.raises(TrustError) as error:
+        pki.bundle.verifier.chain(odd, NOW)
+    assert error.value.check == "chain"
+
+
+def openssl_refuses(pki):
+    """Return a certificate with a bit string that has more unused bits than bits."""
+    algorithm = seq(encode(oids.SHA256_WITH_RSA), NULL_DER)
+    tbs = pki.issue().tbs_certificate_bytes
+    return x509.load_der_x509_certificate(seq(tbs, algorithm, wrap(0x03, b"\0")))
