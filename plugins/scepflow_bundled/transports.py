@@ -2,6 +2,7 @@
 
 Must never hold: HTTP itself (`scepflow_bundled.http_connection`), or a look at
 ``http_proxy`` and its like in the environment: what a run does stands in its pipeline.
+urllib3 comes in only when a connection is made: validating a pipeline needs none.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from typing import TYPE_CHECKING, Literal
 from scepflow.errors import OptionError
 from scepflow.options import Duration, PathTemplate, Secret, Template
 from scepflow.stages import Transport
-from scepflow_bundled.http_connection import HttpConnection, Proxy
-from scepflow_bundled.tls import TlsFiles
 from scepflow_bundled.web_addresses import (
     BadAddressError,
     WebAddress,
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from scepflow.stages import Connection, Run
+    from scepflow_bundled.http_connection import Proxy
+    from scepflow_bundled.tls import TlsFiles
 
 __all__ = ["DirectTransport", "HttpTransport", "ProxyTransport"]
 
@@ -68,6 +69,8 @@ class HttpTransport(Transport, frozen=True, kw_only=True):
         Raises:
             OptionError: a secret cannot be read.
         """
+        from scepflow_bundled.http_connection import HttpConnection
+
         return nullcontext(
             HttpConnection(
                 timeout_s=self.timeout,
@@ -89,6 +92,8 @@ class HttpTransport(Transport, frozen=True, kw_only=True):
         self._proxy(run)
 
     def _tls(self, run: Run) -> TlsFiles:
+        from scepflow_bundled.tls import TlsFiles
+
         passphrase = self.client_key_passphrase
         return TlsFiles(
             roots=run.path(self.ca_file) if self.ca_file else None,
@@ -167,6 +172,8 @@ class ProxyTransport(HttpTransport, frozen=True, kw_only=True, tag="proxy"):
         return address
 
     def _proxy(self, run: Run) -> Proxy:
+        from scepflow_bundled.http_connection import Proxy
+
         return Proxy(
             origin=self._address().origin,
             authorization=self._login(run) if self.user else None,

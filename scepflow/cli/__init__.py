@@ -80,6 +80,13 @@ class LazyGroup(click.Group):
         extra |= {"standalone_mode": False, "obj": invocation, "color": invocation.color}
         sys.exit(_exit_code(lambda: super(LazyGroup, self).main(args, prog_name, **extra), invocation))
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the options, of which ``--help`` prints; whoever read its output may have gone."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError:
+            raise click.exceptions.Exit(_hang_up()) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; whoever read its output may have gone."""
         try:
@@ -116,6 +123,7 @@ def _hang_up() -> int:
 
 
 @click.command(
+    "scepflow",
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 3 pending, 4 unreachable, 5 not trusted, 6 issued but not delivered everywhere, "
@@ -138,4 +146,4 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     # A name that the terminal's character set lacks must not end a run.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text file here, always
-    cli.main()
+    cli.main(prog_name="scepflow")

@@ -108,12 +108,13 @@ def common_code(codes: Iterable[int]) -> int:
     return different.pop() if len(different) == 1 else EXIT_MIXED
 
 
-def result_lines(result: Result, *, width: int) -> Iterator[str]:
+def result_lines(result: Result, *, width: int, brief: bool = False) -> Iterator[str]:
     """Yield one pipeline's lines.
 
     Args:
         result: what came of it.
         width: columns for the name.
+        brief: leave out what went well, because the same screen has just shown it.
     """
     word = "issued" if result.outcome == "degraded" else result.outcome
     status = shout(f"{word:14}", _COLORS.get(word, "red"))
@@ -121,7 +122,8 @@ def result_lines(result: Result, *, width: int) -> Iterator[str]:
     indent = " " * (width + 2)
     for delivery in result.deliveries:
         if delivery.error is None:
-            yield f"{indent}{'delivered':14}  {delivery.sink}: {delivery.detail}"
+            if not brief:
+                yield f"{indent}{'delivered':14}  {delivery.sink}: {delivery.detail}"
         else:
             failed = shout(f"{'NOT delivered':14}", "red")
             yield f"{indent}{failed}  {delivery.sink}: {delivery.error.message}"

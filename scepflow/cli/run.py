@@ -90,7 +90,8 @@ def _print_results(invocation: Invocation, results: Sequence[Result], code: int)
     if invocation.verbosity < 0 or (len(results) == 1 and not results[0].certified):
         return
     width = max(8, *(len(result.pipeline) for result in results))
-    lines = [line for result in results for line in result_lines(result, width=width)]
+    brief = sys.stdout.isatty() and sys.stderr.isatty()
+    lines = [line for result in results for line in result_lines(result, width=width, brief=brief)]
     if len(results) > 1:
         lines.append(summary(results))
     for line in with_exit_code(lines, code, terminal_width(sys.stdout) if code else 0):

@@ -105,7 +105,7 @@ def _load_certificate(der: bytes) -> x509.Certificate:
     try:
         certificate = x509.load_der_x509_certificate(der)
         _ = certificate.subject, certificate.issuer  # read now: a later reader does not expect them to fail
-    except (ValueError, x509.InvalidVersion):
+    except (ValueError, TypeError, x509.InvalidVersion):
         raise ProtocolError("not a certificate", section="RFC 5280 §4.1 Basic Certificate Fields") from None
     return certificate
 

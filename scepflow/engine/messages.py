@@ -122,18 +122,16 @@ def _text(value: str) -> bytes:
 
 
 def _common(
-    message_type: int, transaction_id: str, sender_nonce: bytes | None, signing_time: datetime | None
+    message_type: int, transaction_id: str, sender_nonce: bytes | None, signing_time: datetime
 ) -> list[bytes]:
+    time = asn1.UTCTime if signing_time.year < 2050 else asn1.GeneralizedTime
     attributes = [
         cms.attribute(oids.MESSAGE_TYPE, _text(str(int(message_type)))),
         cms.attribute(oids.TRANSACTION_ID, _text(transaction_id)),
+        cms.attribute(oids.SIGNING_TIME, asn1.encode(time(signing_time.replace(microsecond=0)))),
     ]
     if sender_nonce is not None:
         attributes.append(cms.attribute(oids.SENDER_NONCE, asn1.encode(sender_nonce)))
-    if signing_time is not None:
-        time = asn1.UTCTime if signing_time.year < 2050 else asn1.GeneralizedTime
-        stamp = time(signing_time.replace(microsecond=0))
-        attributes.append(cms.attribute(oids.SIGNING_TIME, asn1.encode(stamp)))
     return attributes
 
 

@@ -187,7 +187,7 @@ def _load_crl(der: bytes) -> x509.CertificateRevocationList:
     try:
         crl = x509.load_der_x509_crl(der)
         _ = crl.issuer  # read now, as in `cms.load_certificates`
-    except (ValueError, x509.InvalidVersion):
+    except (ValueError, TypeError, x509.InvalidVersion):
         raise ProtocolError("not a CRL", section="RFC 5280 §5.1 CRL Fields") from None
     return crl
 

@@ -307,12 +307,10 @@ def _seen(certificates: Sequence[x509.Certificate]) -> str:
 def _issuing_ca(certificates: Sequence[x509.Certificate]) -> x509.Certificate:
     """Return the CA certificate that issued the RA's, else the lowest CA certificate."""
     authorities = [c for c in certificates if is_ca(c)]
-    for ra_certificate in (c for c in certificates if not is_ca(c)):
-        for authority in authorities:
-            if authority.subject == ra_certificate.issuer:
-                return authority
+    ra_issuers = {c.issuer for c in certificates if not is_ca(c)}
+    issuing = [c for c in authorities if c.subject in ra_issuers]
     lowest = [c for c in authorities if not any(c.subject == o.issuer for o in authorities if o is not c)]
-    return (lowest or authorities)[0]
+    return (issuing or lowest or authorities)[0]
 
 
 def _named(certificates: Sequence[x509.Certificate], wanted: str, purpose: str) -> x509.Certificate:

@@ -40,17 +40,17 @@ def _logs_as_they_were():
 
 
 @pytest.fixture(scope="session")
-def _current_authority():
+def current_authority():
     """A CA that is valid now: commands have the real clock."""
     return Authority.create(now=datetime.now(UTC) - timedelta(days=1))
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, _current_authority, _device_key):
+def folder(tmp_path, monkeypatch, current_authority, _device_key):
     """The working directory: a CA in ``testca``, a key in ``device.key``, and state in ``state``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SCEPFLOW_STATE_DIR", str(tmp_path / "state"))
-    Authority(_current_authority.ca).save(tmp_path / "testca")
+    Authority(current_authority.ca).save(tmp_path / "testca")
     key_pem = _device_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "device.key").write_bytes(key_pem)
     (tmp_path / "device.key").chmod(0o600)
@@ -80,6 +80,26 @@ def scepflow():
         return CliRunner(env={"TERM": "xterm", **env}).invoke(cli, [str(arg) for arg in args])
 
     return call
+
+
+MODULES = """
+import sys
+sys.argv = ["scepflow", *sys.argv[1:]]
+import atexit, scepflow.cli
+atexit.register(lambda: print(*{m.partition(".")[0] for m in sys.modules}, file=sys.stderr))
+scepflow.cli.main()
+"""
+
+
+@pytest.fixture
+def imported_by():
+    """Run the command and return the names of the top-level modules that it imported."""
+
+    def imported_by(*args):
+        command = [sys.executable, "-c", MODULES, *map(str, args)]
+        return set(subprocess.run(command, capture_output=True, text=True, check=True).stderr.split())
+
+    return imported_by
 
 
 @pytest.fixture

@@ -1,17 +1,17 @@
+import hashlib
 from base64 import b64encode, encodebytes
 from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from issuing import CA_USAGE, DAY, NOW, certify, pin, version_1
-from replies import broken, seq, to_ber
+from replies import broken, to_ber
 
-from scepflow.engine import cms, oids, trust
-from scepflow.engine.asn1 import NULL_DER, encode, wrap
+from scepflow.engine import cms, trust
+from scepflow.engine.asn1 import encode
 from scepflow.engine.identity import SigningIdentity
 from scepflow.engine.trust import authenticate, fingerprint, parse_certificates, parse_fingerprint
 from scepflow.errors import ProtocolError, ScepflowError, TrustError
@@ -201,8 +201,18 @@ def test_a_fingerprint_is_read_as_people_write_it(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "sha256:", HEX[:63], HEX[:65], HEX[:16], f"sha256:{HEX[:40]}", f"md5:{HEX[:32]}", HEX[:32], "g" * 64]
-    + [f"sha256:{HEX[:63]}g"],
+    [
+        "",
+        "sha256:",
+        HEX[:63],
+        HEX[:65],
+        HEX[:16],
+        HEX[:32],
+        f"sha256:{HEX[:40]}",
+        f"sha256:{HEX[:63]}g",
+        f"md5:{HEX[:32]}",
+        "g" * 64,
+    ],
 )
 def test_a_fingerprint_that_is_not_whole_is_refused(text):
     """S-080."""
@@ -211,8 +221,6 @@ def test_a_fingerprint_that_is_not_whole_is_refused(text):
 
 
 def test_a_fingerprint_is_of_the_whole_certificate(pki):
-    import hashlib
-
     data = der(pki.ca.certificate)
     assert fingerprint(pki.ca.certificate) == f"sha256:{hashlib.sha256(data).hexdigest()}"
     for algorithm in ("sha1", "sha512"):
@@ -526,7 +534,7 @@ def test_a_chain_has_the_issuer_first_and_the_anchor_last(pki, hierarchy):
 def test_what_stands_between_is_not_trusted_by_that(pki):
     other = SigningIdentity(certify("Other CA", pki.stranger.key, ca=True), pki.stranger.key)
     leaf = pki.issue(issuer=other)
-    with pytest.raises(TrustError, match="CN=gw1|CN=Other CA") as error:
+    with pytest.raises(TrustError, match=r"CN=gw1|CN=Other CA") as error:
         pki.bundle.verifier.chain(leaf, NOW, between=[other.certificate])
     assert error.value.check == "chain"
 
@@ -543,21 +551,36 @@ def test_a_verifier_answers_for_the_time_it_is_asked_about(pki):
     assert verifier.chain(leaf, NOW + DAY)
 
 
-def unreadable_for_openssl(pki):
-    """Return a certificate whose subject OpenSSL reads another way: a string type that no name may have."""
-    data = der(pki.issue("gw1"))
-    return x509.load_der_x509_certificate(data.replace(b"\x0c\x03gw1", b"\x04\x03gw1"))
+def with_name_of_type(certificate, tag):
+    """Return the certificate with its common name in another type, for instance one that no name may have."""
+    data = der(certificate)
+    before = b"\x0c\x03gw1"
+    assert before in data
+    return data.replace(before, bytes((tag,)) + before[1:])
 
 
-def test_a_certificate_that_openssl_cannot_read_does_not_chain(pki):
-    odd = openssl_refuses(pki)
-    with pytest.raises(TrustError) as error:
+@pytest.mark.parametrize("tag", [0x04, 0x17, 0x1A])
+def test_a_certificate_that_only_openssl_cannot_read_does_not_chain(pki, tag):
+    [odd] = cms.load_certificates([with_name_of_type(pki.issue(), tag)])
+    with pytest.raises(TrustError, match="cannot read") as error:
         pki.bundle.verifier.chain(odd, NOW)
     assert error.value.check == "chain"
+    assert pki.bundle.verifier.chain(pki.issue(), NOW, between=[odd])
+    assert pin(pki.ca.certificate, odd).certificates == (pki.ca.certificate,)
 
 
-def openssl_refuses(pki):
-    """Return a certificate with a bit string that has more unused bits than bits."""
-    algorithm = seq(encode(oids.SHA256_WITH_RSA), NULL_DER)
-    tbs = pki.issue().tbs_certificate_bytes
-    return x509.load_der_x509_certificate(seq(tbs, algorithm, wrap(0x03, b"\0")))
+@pytest.mark.parametrize("tag", [0x03, 0x05, 0x30, 0x9F])
+def test_a_name_of_a_type_that_nobody_reads_is_no_certificate(pki, tag):
+    with pytest.raises(ProtocolError):
+        parse_certificates(with_name_of_type(pki.issue(), tag))
+
+
+def test_openssl_may_not_even_say_which_certificate_is_at_fault(pki):
+    """It has none to show when it cannot take the key out of the one it looks at."""
+    data = der(pki.ca.certificate)
+    modulus = encode(pki.ca.key.public_key().public_numbers().n)
+    assert modulus in data
+    damaged = data.replace(modulus, b"\x03" + modulus[1:])
+    with pytest.raises(TrustError, match="a certificate that cannot be read") as error:
+        pin(*cms.load_certificates([damaged]))
+    assert error.value.check == "ca-authentication"

@@ -1,0 +1,328 @@
+"""``scepflow run``: progress on stderr, results on stdout, one exit code."""
+
+import json
+import signal
+import stat
+
+import pytest
+from cryptography import x509
+
+BREAKS = """
+from contextlib import contextmanager
+from scepflow.hookspecs import hookimpl
+from scepflow.stages import KeySource, Transport
+
+class Silent(Transport, tag="silent"):
+    "Answers with nothing at all."
+    @contextmanager
+    def connect(self, run):
+        yield self
+    def send(self, request):
+        return None
+
+class Stopped(KeySource, tag="stopped"):
+    "Somebody presses Ctrl-C."
+    def obtain(self, run):
+        raise KeyboardInterrupt
+
+@hookimpl
+def scepflow_transports():
+    return [Silent]
+
+@hookimpl
+def scepflow_key_sources():
+    return [Stopped]
+"""
+
+
+@pytest.fixture
+def breaks(folder):
+    (folder / "breaks.py").write_text(BREAKS)
+    return "./breaks.py"
+
+
+def test_a_run_tells_its_steps_and_then_the_result(scepflow, write, folder):
+    said = scepflow("run", write())
+    assert said.exit_code == 0
+    certificate = x509.load_pem_x509_certificate((folder / "gw1.pem").read_bytes())
+    steps = [line.split()[0] for line in said.stderr.splitlines()]
+    assert steps == ["gw1", "key", "CSR", "signer", "warning", "CA", "sent", "issued", "delivered"]
+    first, second = said.stdout.splitlines()
+    assert first.startswith(f"gw1       issued          serial {certificate.serial_number:x}"[:40])
+    assert first.endswith("RSA-2048 key")
+    assert second == "          delivered       file: gw1.pem"
+
+
+def test_details_are_told_on_request(scepflow, write, folder):
+    said = scepflow("run", "-v", write())
+    assert "reply      SUCCESS after" in said.stderr
+    assert "offers AES" in said.stderr
+    assert ", transaction " in said.stderr
+
+
+def test_a_quiet_run_that_goes_well_says_only_warnings(scepflow, write):
+    said = scepflow("run", "--quiet", write())
+    assert said.exit_code == 0
+    assert said.stdout == ""
+    assert said.stderr.startswith("gw1: warning    the embedded test CA is for tests")
+    assert said.stderr.count("\n") == 1
+
+
+def test_nothing_is_coloured_where_no_terminal_is(scepflow, write):
+    said = scepflow("run", write())
+    assert "\x1b" not in said.output
+
+
+# -- JSON
+
+
+def test_results_are_one_json_document(scepflow, write, folder):
+    said = scepflow("run", "--json", write())
+    assert said.exit_code == 0
+    document = json.loads(said.stdout)
+    (result,) = document["pipelines"]
+    certificate = x509.load_pem_x509_certificate((folder / "gw1.pem").read_bytes())
+    assert document["exit_code"] == result["exit_code"] == 0
+    assert result["pipeline"] == "gw1"
+    assert result["outcome"] == "issued"
+    assert result["serial"] == f"{certificate.serial_number:x}"
+    assert result["subject"] == "CN=gw1.example.com"
+    assert result["issuer"] == "CN=scepflow test CA,O=Never for production"
+    assert result["not_after"] == f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+    assert result["fingerprint"].startswith("sha256:")
+    assert result["deliveries"] == [{"sink": "file", "delivered": True, "detail": "gw1.pem", "error": None}]
+    assert [warning["code"] for warning in result["warnings"]] == ["test-ca"]
+    assert result["elapsed_s"] >= 0
+    assert result["error"] is None
+
+
+def test_a_failure_in_json_has_type_message_and_hint(scepflow, write):
+    said = scepflow("run", "--json", _rejecting(write))
+    (result,) = json.loads(said.stdout)["pipelines"]
+    assert said.exit_code == result["exit_code"] == 72
+    assert (result["outcome"], result["serial"], result["deliveries"]) == ("rejected", None, [])
+    assert result["error"]["type"] == "RejectedError"
+    assert "badRequest" in result["error"]["message"]
+    assert result["error"]["hint"]
+
+
+def _rejecting(write, name="bad.toml"):
+    return write(name, directory='"testca"\nreject = "badRequest"')
+
+
+def test_events_are_json_lines_where_logs_are(scepflow, write):
+    said = scepflow("--log-format", "json", "run", write())
+    lines = [json.loads(line) for line in said.stderr.splitlines()]
+    assert [line["event"] for line in lines][:2] == ["RunStarted", "KeyReady"]
+    assert [line["event"] for line in lines][-2:] == ["SinkDelivered", "RunFinished"]
+    assert {line["pipeline"] for line in lines} == {"gw1"}
+
+
+def test_a_quiet_json_log_has_what_went_wrong(scepflow, write):
+    said = scepflow("run", "-q", "--log-format", "json", _rejecting(write))
+    lines = [json.loads(line) for line in said.stderr.splitlines()]
+    assert [line.get("event") for line in lines] == ["Warned", "RunFinished", None]
+    assert (lines[1]["outcome"], lines[2]["exit_code"]) == ("rejected", 72)
+
+
+# -- what goes wrong
+
+
+def test_a_rejection_says_where_and_what_to_look_at(scepflow, write):
+    said = scepflow("run", _rejecting(write))
+    assert said.exit_code == 72
+    assert said.stdout == ""
+    error, where, hint = said.stderr.splitlines()[-3:]
+    assert error == "error: the CA rejected the request: badRequest (failInfo 2)"
+    assert where.startswith("  pipeline bad, transaction ")
+    assert "http://embedded/scep, " in where
+    assert hint.startswith("  hint: is the challenge right")
+
+
+def test_without_a_pin_the_run_prints_the_line_to_paste(scepflow, write, folder, current_authority):
+    said = scepflow("run", _without_pin(write, folder))
+    assert said.exit_code == 5
+    assert f'fingerprint = "sha256:{current_authority.fingerprint}"' in said.stderr
+
+
+def _without_pin(write, folder):
+    return _edited(folder / write("unpinned.toml"), 'certificate = "testca/ca.pem"', "")
+
+
+def _edited(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
+
+
+def test_a_pipeline_with_errors_makes_nothing_and_shows_all_of_them(scepflow, write, folder):
+    write("m.toml", "[renw]", "[poller]", 'intervl = "1s"', url='"ftp://x"')
+    said = scepflow("run", "m.toml")
+    assert said.exit_code == 78
+    assert said.stdout == ""
+    assert said.stderr.count(": error: ") == 3
+    assert "3 errors in 1 file" in said.stderr
+    assert not (folder / "state").exists()
+    assert not (folder / "gw1.pem").exists()
+
+
+def test_errors_of_a_pipeline_are_json_where_asked(scepflow, write):
+    write("m.toml", "[renw]")
+    said = scepflow("run", "--json", "--log-format", "json", "m.toml")
+    (problem,) = json.loads(said.stdout)["pipelines"][0]["problems"]
+    assert (problem["severity"], problem["line"]) == ("error", 15)
+    assert json.loads(said.stderr)["file"] == "m.toml"
+
+
+def test_warnings_of_a_pipeline_are_shown_and_do_not_stop_it(scepflow, write):
+    write("lit.toml", subject='"CN=gw1.example.com"\nchallenge = "hush-hush"')
+    said = scepflow("run", "lit.toml")
+    assert said.exit_code == 0
+    assert "warning: literal secret" in said.stderr
+    assert "hush-hush" not in said.output
+    assert "literal secret" not in scepflow("run", "-q", "lit.toml").stderr
+
+
+def test_a_file_that_is_not_there_is_a_configuration_error(scepflow, folder):
+    said = scepflow("run", "missing.toml")
+    assert said.exit_code == 78
+    assert "missing.toml: error: cannot read the pipeline file" in said.stderr
+
+
+def test_a_sink_that_fails_is_named_with_what_is_kept(scepflow, write, folder):
+    write("deg.toml", "[sink.far]", 'use = "file"', 'cert = "far/away.pem"')
+    said = scepflow("run", "deg.toml", "--state-dir", folder / "kept")
+    assert said.exit_code == 6
+    delivered, failed, hint, kept = said.stdout.splitlines()[1:]
+    assert "delivered       file: gw1.pem" in delivered
+    assert "NOT delivered   far: " in failed
+    assert "hint: make the directory" in hint
+    (key,) = (folder / "kept").rglob("key.pem")
+    assert kept.endswith(str(key.parent))
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert "  FAILED     sink far: " in said.stderr
+
+
+def test_a_pending_request_exits_3_and_says_where_the_key_is(scepflow, write, folder):
+    write("pend.toml", "[poller]", "wait = false", directory='"testca"\npending = 5')
+    said = scepflow("run", "pend.toml")
+    assert said.exit_code == 3
+    (key,) = (folder / "state").rglob("key.pem")
+    assert str(key.parent) in said.stderr
+
+
+# -- several
+
+
+def test_several_pipelines_with_one_outcome_have_its_exit_code(scepflow, write):
+    said = scepflow("run", write("a.toml"), write("b.toml"))
+    assert said.exit_code == 0
+    assert said.stdout.splitlines()[-1] == "2 pipelines: 2 issued"
+
+
+def test_several_pipelines_with_mixed_outcomes_exit_7_and_none_stops_another(scepflow, write, folder):
+    write("m.toml", "[renw]")
+    write("deg.toml", "[sink.far]", 'use = "file"', 'cert = "far/away.pem"')
+    said = scepflow("run", _rejecting(write), "m.toml", "missing.toml", "deg.toml", write("good.toml"))
+    assert said.exit_code == 7
+    lines = said.stdout.splitlines()
+    assert [line.split()[:2] for line in lines if not line.startswith(" ")][:-1] == [
+        ["bad", "rejected"],
+        ["m", "invalid"],
+        ["missing", "invalid"],
+        ["deg", "issued"],
+        ["good", "issued"],
+    ]
+    assert lines[-1] == ("5 pipelines: 1 rejected, 2 invalid, 1 issued but not fully delivered, 1 issued")
+
+
+def test_a_bug_in_one_pipeline_costs_no_other_its_certificate(scepflow, write, breaks, folder):
+    bug = _edited(folder / write("bug.toml"), 'use = "embedded"\ndirectory = "testca"', 'use = "silent"')
+    said = scepflow("run", "-p", breaks, bug, write("good.toml"))
+    assert said.exit_code == 7
+    assert "this is a bug in scepflow: AttributeError at" in said.stderr
+    assert "failed          a bug; see above" in said.stdout
+    assert "good      issued" in said.stdout
+
+
+# -- interruptions
+
+
+def test_an_interruption_before_the_request_keeps_nothing(scepflow, write, breaks, folder):
+    stop = _edited(folder / write("stop.toml"), 'use = "file"\npath = "device.key"', 'use = "stopped"')
+    said = scepflow("run", "-p", breaks, write("good.toml"), stop, "later.toml")
+    assert said.exit_code == 130
+    assert said.stderr.splitlines()[-1] == (
+        "stop interrupted: nothing was sent and nothing is kept; not run: later.toml"
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_polling_says_what_is_kept(start, write, folder, number, code):
+    write("pend.toml", directory='"testca"\npending = 5')
+    process = start("run", "pend.toml")
+    for line in process.stderr:
+        if line.startswith("  pending"):
+            break
+    process.send_signal(number)
+    out, err = process.communicate()
+    (key,) = (folder / "state").rglob("key.pem")
+    assert process.returncode == code
+    assert out == ""
+    assert err == (
+        "pend interrupted: the request was sent, and the CA may still grant it;"
+        f" key and transaction are in {key.parent}\n"
+    )
+
+
+# -- dry run
+
+
+def test_a_dry_run_shows_every_part_and_makes_nothing(scepflow, write, folder):
+    said = scepflow("run", "--dry-run", write())
+    assert said.exit_code == 0
+    heading, *lines = said.stdout.splitlines()
+    assert heading == ("dry run of gw1: nothing is sent that could issue a certificate or use up a challenge")
+    assert [line.split()[0] for line in lines] == [
+        "config",
+        "key",
+        "CSR",
+        "signer",
+        "transport",
+        "CA",
+        "message",
+        "poller",
+        "sink",
+        "warning",
+    ]
+    assert said.stderr == ""
+    assert not (folder / "gw1.pem").exists()
+    assert not (folder / "state").exists()
+
+
+def test_a_dry_run_that_would_fail_says_so_with_its_exit_code(scepflow, write):
+    write("far.toml", cert='"far/away.pem"')
+    said = scepflow("run", "--dry-run", "-q", "far.toml")
+    assert said.exit_code == 6
+    assert "  sink file  FAIL  " in said.stdout
+    assert "make the directory" in said.stdout
+
+
+def test_a_dry_run_in_json(scepflow, write):
+    write("m.toml", "[renw]")
+    said = scepflow("run", "--dry-run", "--json", "--log-format", "json", write(), "m.toml")
+    document = json.loads(said.stdout)
+    assert said.exit_code == document["exit_code"] == 7
+    good, bad = document["pipelines"]
+    assert good["lines"][0]["topic"] == "config"
+    assert {line["status"] for line in good["lines"]} == {"ok"}
+    assert good["warnings"][0]["code"] == "test-ca"
+    assert bad["problems"][0]["message"] == 'unknown key "renw"'
+    events = [json.loads(line).get("event") for line in said.stderr.splitlines()]
+    assert events[0] == "RunStarted"
+
+
+def test_a_quiet_dry_run_that_goes_well_says_nothing(scepflow, write):
+    said = scepflow("-q", "run", "--dry-run", write())
+    assert (said.exit_code, said.output) == (0, "")

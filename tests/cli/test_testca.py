@@ -1,0 +1,98 @@
+"""``scepflow testca``: what it prints can be pasted and run."""
+
+import re
+import signal
+import socket
+
+import pytest
+
+from scepflow.cli.testca import REJECTIONS
+from scepflow.testca import FailInfo
+
+
+@pytest.fixture
+def serve(start, folder):
+    """Start a test CA; return its process and what it announced."""
+
+    def serve(*args):
+        process = start("testca", *args)
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("cert = "):
+                return process, "".join(said)
+        raise AssertionError(f"no announcement: {said} {process.stderr.read()}")
+
+    return serve
+
+
+def paste(folder, said):
+    pipeline = said[said.index("[ca]") :]
+    (folder / "demo.toml").write_text(pipeline + '[poller]\nuse = "fixed"\ninterval = "1s"\n')
+
+
+def test_the_pipeline_that_it_prints_can_be_run(serve, scepflow, folder):
+    process, said = serve("--challenge", "open sesame")
+    assert "NEVER FOR PRODUCTION" in said
+    paste(folder, said)
+    done = scepflow("run", "demo.toml")
+    assert done.exit_code == 0
+    assert (folder / "demo.key").exists()
+    assert (folder / "demo.pem").exists()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, out, err) == (0, "", "stopped\n")
+
+
+def test_it_stops_as_cleanly_when_told_by_a_service_manager(serve):
+    process, _ = serve()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
+
+
+def test_it_behaves_as_its_options_say(serve, scepflow, folder):
+    (folder / "challenge").write_text("from a file\n")
+    _, said = serve(
+        "--challenge", "@challenge", "--ra", "--reject", "badTime", "--reject-text", "your clock", "--next-ca"
+    )
+    assert re.search(r"^next CA's fingerprint, from GetNextCACert: sha256:[0-9a-f]{64}$", said, re.MULTILINE)
+    assert 'challenge = "from a file"' in said
+    paste(folder, said)
+    done = scepflow("run", "demo.toml")
+    assert done.exit_code == 73
+    assert "your clock" in done.stderr
+
+
+def test_it_keeps_its_ca_and_serves_https(serve, scepflow, folder):
+    _, said = serve("--tls", "--directory", "kept")
+    assert f'ca_file = "{folder / "kept" / "ca.pem"}"' in said
+    assert "https://127.0.0.1:" in said
+    paste(folder, said)
+    with (folder / "demo.toml").open("a") as file:
+        file.write('[transport]\nca_file = "kept/ca.pem"\n')
+    assert scepflow("run", "demo.toml").exit_code == 0
+
+
+def test_rejections_have_the_numbers_of_the_standard():
+    assert [FailInfo(number).name.replace("_", "").lower() for number in range(5)] == [
+        name.lower() for name in REJECTIONS
+    ]
+
+
+def test_options_that_cannot_work_are_usage_errors(scepflow, folder):
+    (folder / "binary").write_bytes(b"\xff\xfe")
+    (folder / "odd").mkdir()
+    (folder / "odd" / "ca.pem").write_text("no CA")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for args, text in (
+            (["--tls"], "--tls needs --directory"),
+            (["--challenge", "@missing"], "cannot read missing: No such file"),
+            (["--challenge", "@binary"], "not UTF-8 text"),
+            (["--directory", "odd"], "cannot open odd: "),
+            (["--directory", "binary/x"], "cannot open binary/x: Not a directory"),
+            (["--port", port, "--directory", "testca"], f"cannot listen on 127.0.0.1:{port}"),
+        ):
+            said = scepflow("testca", *args)
+            assert said.exit_code == 64, args
+            assert text in said.stderr

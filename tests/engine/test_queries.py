@@ -1,0 +1,361 @@
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding
+from issuing import CA_USAGE, DAY, NOW, certify, name, pin
+from replies import NONCE, TRANSACTION_ID, Reply, issued_reply, random_bytes, seq, signed_data, to_ber
+
+from scepflow.engine import cms, messages, queries, trust
+from scepflow.engine.algorithms import Cipher, Digest, Security
+from scepflow.engine.asn1 import encode, wrap
+from scepflow.engine.capabilities import NONE
+from scepflow.engine.exchange import HttpResponse
+from scepflow.engine.identity import SigningIdentity
+from scepflow.engine.messages import MessageType
+from scepflow.errors import ProtocolError, RejectedError, TransportError, TrustError
+
+URL = "http://ca.example/scep?profile=a"
+
+
+def ok(body):
+    return HttpResponse(status=200, body=body)
+
+
+# GetCACaps, GetCACert
+
+
+@pytest.mark.parametrize(
+    ("ask", "operation", "limit"),
+    [
+        (queries.ca_caps_request, "GetCACaps", 1 << 16),
+        (queries.ca_cert_request, "GetCACert", 1 << 20),
+        (queries.next_ca_request, "GetNextCACert", 1 << 20),
+    ],
+)
+def test_questions_go_by_get_with_an_identifier_only_if_there_is_one(ask, operation, limit):
+    """Micromdm answers 400 to a message that is not asked for (Q-035)."""
+    http_request = ask(URL)
+    assert (http_request.method, http_request.operation, http_request.body) == ("GET", operation, b"")
+    assert http_request.url == f"{URL}&operation={operation}"
+    assert http_request.max_response_bytes == limit
+    assert ask(URL, "my CA").url == f"{URL}&operation={operation}&message=my%20CA"
+
+
+@pytest.mark.parametrize("status", [202, 404, 500])
+def test_an_http_error_means_no_capabilities(status):
+    """C-076."""
+    assert queries.parse_ca_caps(HttpResponse(status=status, body=b"AES")) == NONE
+    assert queries.parse_ca_caps(HttpResponse(status=200, body=b"AES")).aes
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/x-x509-ca-cert", "application/x-x509-ca-ra-cert; charset=x", "text/plain", None],
+)
+def test_the_content_type_of_get_ca_cert_does_not_matter(pki, content_type):
+    """Q-100."""
+    headers = {} if content_type is None else {"content-type": content_type}
+    two = (pki.ca.certificate, pki.ra_signer.certificate)
+    for certificates in (two[:1], two):
+        body = cms.build_certs_only(certificates)
+        found = queries.parse_ca_cert(HttpResponse(status=200, headers=headers, body=body))
+        assert set(found) == set(certificates)
+    single = HttpResponse(status=200, headers=headers, body=two[0].public_bytes(Encoding.DER))
+    assert queries.parse_ca_cert(single) == two[:1]
+
+
+def test_get_ca_cert_needs_200_and_a_body(pki):
+    body = pki.ca.certificate.public_bytes(Encoding.DER)
+    with pytest.raises(TransportError, match="HTTP 404"):
+        queries.parse_ca_cert(HttpResponse(status=404, body=body))
+    with pytest.raises(ProtocolError, match="an empty body, not with a CA certificate"):
+        queries.parse_ca_cert(ok(b""))
+    with pytest.raises(ProtocolError, match="neither a certificate nor a CMS bundle"):
+        queries.parse_ca_cert(ok(b"<html>"))
+
+
+# GetNextCACert
+
+
+@pytest.fixture
+def next_ca(pki):
+    return certify("Test CA", pki.stranger.key, ca=True, usage=CA_USAGE)
+
+
+def next_reply(signer, next_ca, **knobs):
+    """Return the answer to GetNextCACert: it has none of SCEP's own attributes."""
+    return Reply(
+        **{
+            "signer": signer,
+            "content": cms.build_certs_only([next_ca]),
+            "message_type": None,
+            "status": None,
+            "transaction_id": None,
+            "recipient_nonce": None,
+            "sender_nonce": None,
+            **knobs,
+        }
+    )
+
+
+def parse_next(reply, bundle, **how):
+    return queries.parse_next_ca(ok(reply.der()), bundle=bundle, **how)
+
+
+def test_the_next_ca_signed_by_the_current_one_is_taken(pki, next_ca):
+    """C-120."""
+    for body in (next_reply(pki.ca, next_ca).der(), to_ber(next_reply(pki.ca, next_ca).der())):
+        assert queries.parse_next_ca(ok(body), bundle=pki.ra_bundle) == (next_ca,)
+
+
+def test_the_next_ca_in_the_outer_message_is_taken_when_it_is_signed(pki, next_ca):
+    """Some servers leave the inner message out (Q-084)."""
+    single = next_reply(pki.ca, next_ca, content=None, certificates=(next_ca, pki.ca.certificate))
+    assert parse_next(single, pki.bundle) == (next_ca,)
+    forger = SigningIdentity(pki.ca.certificate, pki.stranger.key)
+    with pytest.raises(TrustError):
+        parse_next(single.but(signer=forger), pki.bundle)
+
+
+def test_the_next_ca_signed_by_another_is_refused(pki, next_ca):
+    """S-084."""
+    for signer, check in (
+        (pki.stranger, "signer"),
+        (SigningIdentity(next_ca, pki.stranger.key), "signer"),
+        (SigningIdentity(pki.ca.certificate, pki.stranger.key), "signature"),
+    ):
+        reply = next_reply(signer, next_ca, certificates=(signer.certificate,))
+        with pytest.raises(TrustError) as error:
+            parse_next(reply, pki.ra_bundle)
+        assert error.value.check == check
+        assert parse_next(reply, pki.ra_bundle, relaxed=frozenset({check})) == (next_ca,)
+
+
+def test_an_ra_signs_the_next_ca_only_if_it_is_pinned(pki, next_ca):
+    """What any client of the CA has may stand in the answer as an RA (S-082)."""
+    reply = next_reply(pki.ra_signer, next_ca)
+    with pytest.raises(TrustError) as error:
+        parse_next(reply, pki.ra_bundle)
+    assert error.value.check == "signer"
+    pinned = trust.authenticate(
+        pki.ra_bundle.certificates,
+        fingerprints=[trust.fingerprint(pki.ca.certificate)],
+        signer=trust.fingerprint(pki.ra_signer.certificate),
+        now=NOW,
+    )
+    assert parse_next(reply, pinned) == (next_ca,)
+
+
+def test_the_policy_holds_for_the_next_ca(pki, next_ca):
+    weak = next_reply(pki.ca, next_ca, digest=Digest.MD5)
+    with pytest.raises(TrustError) as error:
+        parse_next(weak, pki.bundle)
+    assert error.value.check == "algorithms"
+    assert parse_next(weak, pki.bundle, security=Security.LEGACY) == (next_ca,)
+
+
+def test_a_next_ca_that_is_not_signed_is_refused(pki, next_ca):
+    with pytest.raises(ProtocolError, match="no signature"):
+        queries.parse_next_ca(ok(cms.build_certs_only([next_ca])), bundle=pki.bundle)
+
+
+@pytest.mark.parametrize("content", [None, b"", cms.build_certs_only([])])
+def test_no_next_ca_is_an_error(pki, next_ca, content):
+    with pytest.raises(ProtocolError, match="no next CA certificate"):
+        parse_next(
+            next_reply(pki.ca, next_ca, content=content, certificates=(pki.ca.certificate,)), pki.bundle
+        )
+
+
+def test_get_next_ca_cert_needs_200(pki, next_ca):
+    body = next_reply(pki.ca, next_ca).der()
+    with pytest.raises(TransportError, match="HTTP 403"):
+        queries.parse_next_ca(HttpResponse(status=403, body=body), bundle=pki.bundle)
+
+
+# GetCert, GetCRL
+
+SERIAL = 0x1234
+
+
+@pytest.fixture
+def channel(connect):
+    return connect()
+
+
+def asked(channel, kind, pki):
+    ask = queries.certificate_request if kind is MessageType.GET_CERT else queries.crl_request
+    message, http_request = ask(channel, SERIAL, transaction_id=TRANSACTION_ID, sender_nonce=NONCE, now=NOW)
+    return message, http_request
+
+
+@pytest.mark.parametrize("kind", [MessageType.GET_CERT, MessageType.GET_CRL])
+def test_the_question_names_issuer_and_serial_number(channel, pki, kind):
+    """C-117."""
+    message, http_request = asked(channel, kind, pki)
+    assert (message.type, message.transaction_id, message.sender_nonce) == (kind, TRANSACTION_ID, NONCE)
+    seen = messages.parse_request(http_request.body)
+    assert (seen.message_type, seen.verified) == (kind, True)
+    content = cms.open_envelope(seen.envelope, pki.ca)
+    assert content == seq(pki.ca.certificate.subject.public_bytes(), encode(SERIAL))
+
+
+def get_certificate(channel, pki, reply):
+    message, _ = asked(channel, MessageType.GET_CERT, pki)
+    return queries.parse_certificate(channel, message, ok(reply.der()), serial_number=SERIAL, now=NOW)
+
+
+def test_the_certificate_that_was_asked_for_is_taken(channel, pki):
+    """C-118."""
+    wanted, other = pki.issue(serial_number=SERIAL), pki.issue()
+    reply = issued_reply(pki.ca, pki.client.certificate, other, wanted)
+    assert get_certificate(channel, pki, reply) == wanted
+
+
+def test_a_certificate_of_the_future_is_taken(channel, pki):
+    wanted = pki.issue(serial_number=SERIAL, begins=NOW + DAY)
+    assert get_certificate(channel, pki, issued_reply(pki.ca, pki.client.certificate, wanted)) == wanted
+
+
+def test_another_certificate_than_asked_for_is_refused(channel, pki):
+    other_ca = SigningIdentity(certify("Other CA", pki.stranger.key, ca=True), pki.stranger.key)
+    wrong = (pki.issue(), pki.issue(serial_number=SERIAL, issuer=other_ca))
+    with pytest.raises(TrustError, match="another certificate") as error:
+        get_certificate(channel, pki, issued_reply(pki.ca, pki.client.certificate, *wrong))
+    assert error.value.check == "certificate-key"
+
+
+def test_a_certificate_that_only_names_the_ca_is_refused(channel, pki):
+    imposter = SigningIdentity(certify("Test CA", pki.stranger.key, ca=True), pki.stranger.key)
+    forged = pki.issue(serial_number=SERIAL, issuer=imposter)
+    with pytest.raises(TrustError) as error:
+        get_certificate(channel, pki, issued_reply(pki.ca, pki.client.certificate, forged))
+    assert error.value.check == "chain"
+
+
+def crl_by(issuer, *, issuer_name=None):
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer_name or issuer.certificate.subject)
+    builder = builder.last_update(NOW).next_update(NOW + timedelta(days=7))
+    return builder.sign(issuer.key, hashes.SHA256())
+
+
+def get_crl(channel, pki, *crls, ders=()):
+    message, _ = asked(channel, MessageType.GET_CRL, pki)
+    listed = [*(crl.public_bytes(Encoding.DER) for crl in crls), *ders]
+    return queries.parse_crl(channel, message, ok(crl_reply(pki, channel, listed).der()))
+
+
+def crl_reply(pki, channel, ders):
+    content = signed_data(crls=wrap(0xA1, b"".join(ders)) if ders else b"")
+    sealed = cms.build_envelope(
+        content, recipient=pki.client.certificate, cipher=Cipher.AES128, random_bytes=random_bytes()
+    )
+    signer = pki.ec_ca if channel.bundle.ca_certificate == pki.ec_ca.certificate else pki.ca
+    return Reply(signer=signer, content=sealed)
+
+
+def test_the_crl_of_the_ca_is_taken_wherever_it_stands(channel, pki):
+    """C-119."""
+    wanted, other = crl_by(pki.ca), crl_by(pki.stranger)
+    for crls in ((wanted,), (other, wanted), (wanted, other)):
+        assert get_crl(channel, pki, *crls) == wanted
+
+
+def test_the_crl_of_an_ec_ca_is_taken(connect, pki):
+    crl = crl_by(pki.ec_ca)
+    channel = connect(bundle=pki.ec_bundle, challenge_password="secret")
+    assert get_crl(channel, pki, crl) == crl
+
+
+def test_a_crl_that_is_not_the_cas_is_refused(connect, pki):
+    ra_bundle = connect(bundle=pki.ra_bundle)
+    for crl in (
+        crl_by(pki.stranger),
+        crl_by(pki.stranger, issuer_name=name("Test CA")),  # forged
+        crl_by(pki.ra_signer),  # of the bundle, and no CA
+    ):
+        with pytest.raises(TrustError, match="not signed by the CA") as error:
+            get_crl(ra_bundle, pki, crl)
+        assert error.value.check == "chain"
+
+
+def test_the_crl_of_the_root_is_not_that_of_the_ca_below(connect, pki):
+    sub = certify("Sub CA", pki.ra_signer.key, issuer=pki.ca, ca=True, usage=CA_USAGE)
+    with pytest.raises(TrustError, match="not signed by the CA that was asked about"):
+        get_crl(connect(bundle=pin(pki.ca.certificate, sub)), pki, crl_by(pki.ca))
+
+
+def test_a_crl_signed_in_another_kind_of_key_is_refused(channel, pki):
+    key = ed25519.Ed25519PrivateKey.generate()
+    builder = x509.CertificateRevocationListBuilder().issuer_name(name("Test CA"))
+    crl = builder.last_update(NOW).next_update(NOW + DAY).sign(key, None)
+    with pytest.raises(TrustError):
+        get_crl(channel, pki, crl)
+    with pytest.raises(TrustError):
+        get_crl(channel, pki, crl_by(pki.ec_ca, issuer_name=name("Test CA")))
+
+
+def test_a_crl_signed_in_a_way_that_nobody_knows_is_refused(channel, pki):
+    der = crl_by(pki.ca).public_bytes(Encoding.DER)
+    sha256_rsa = bytes.fromhex("2a864886f70d01010b")
+    with pytest.raises(TrustError):
+        get_crl(channel, pki, ders=[der.replace(sha256_rsa, sha256_rsa[:-1] + b"\x63")])
+
+
+def test_a_crl_of_a_ca_whose_key_cannot_be_read_is_refused(channel, pki):
+    assert not queries._signed_by(crl_by(pki.ca), unreadable(pki.ca.certificate))
+
+
+def unreadable(certificate):
+    rsa_oid = bytes.fromhex("2a864886f70d010101")
+    der = certificate.public_bytes(Encoding.DER).replace(rsa_oid, rsa_oid[:-1] + b"\x63")
+    return x509.load_der_x509_certificate(der)
+
+
+def test_no_crl_is_an_error(channel, pki):
+    with pytest.raises(ProtocolError, match="no CRL in the reply"):
+        get_crl(channel, pki)
+    with pytest.raises(ProtocolError, match="not a CRL"):
+        get_crl(channel, pki, ders=[seq()])
+
+
+def test_a_crl_that_would_fail_later_fails_at_once(channel, pki):
+    der = crl_by(pki.ca).public_bytes(Encoding.DER)
+    for old, new in (
+        (b"\x0c\x07Test CA", b"\x0c\x07Test\xff\xffA"),
+        (b"\x02\x01\x01\x30", b"\x02\x01\x09\x30"),
+    ):
+        assert old in der
+        with pytest.raises(ProtocolError, match="not a CRL"):
+            get_crl(channel, pki, ders=[der.replace(old, new)])
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said", "fail_info"),
+    [
+        ({"status": "2", "fail_info": "4", "fail_info_text": "no such"}, "GetCRL: badCertId", 4),
+        ({"status": "2"}, "GetCRL: no failInfo", None),
+        ({"status": "2", "fail_info": "99"}, "GetCRL: unknown failInfo", 99),
+        ({"status": "3"}, "GetCRL: PENDING", None),
+    ],
+)
+def test_an_answer_that_is_none_is_a_rejection(channel, pki, knobs, said, fail_info):
+    message, _ = asked(channel, MessageType.GET_CRL, pki)
+    reply = Reply(signer=pki.ca, content=None, **knobs)
+    with pytest.raises(RejectedError, match=said) as error:
+        queries.parse_crl(channel, message, ok(reply.der()))
+    assert (error.value.fail_info, error.value.transaction_id) == (fail_info, TRANSACTION_ID)
+    assert error.value.fail_info_text == knobs.get("fail_info_text", "")
+
+
+def test_an_answer_is_checked_like_any_reply(channel, pki):
+    message, _ = asked(channel, MessageType.GET_CRL, pki)
+    reply = crl_reply(pki, channel, [crl_by(pki.ca).public_bytes(Encoding.DER)])
+    with pytest.raises(TrustError) as error:
+        queries.parse_crl(channel, message, ok(reply.but(recipient_nonce=b"x" * 16).der()))
+    assert error.value.check == "recipient-nonce"
+    with pytest.raises(TransportError):
+        queries.parse_crl(channel, message, HttpResponse(status=500, body=b"not implemented"))
