@@ -346,8 +346,9 @@ def unpadded(plain, cipher=Cipher.AES128):
         b"x" * 14 + b"\x01\x02",
         b"\x0f" + b"\x10" * 15,
         b"x" * 15 + b"\xff",
+        b"x" * 15 + b"\x11" * 17,
     ],
-    ids=["0", "17", "2 of which one is wrong", "16 of which the first is wrong", "255"],
+    ids=["0", "17", "2 of which one is wrong", "16 of which the first is wrong", "255", "17 of 17"],
 )
 def test_every_byte_of_the_padding_is_checked(plain):
     """S-051."""

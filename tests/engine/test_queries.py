@@ -276,6 +276,7 @@ def test_a_crl_that_is_not_the_cas_is_refused(connect, pki):
         crl_by(pki.stranger),
         crl_by(pki.stranger, issuer_name=name("Test CA")),  # forged
         crl_by(pki.ra_signer),  # of the bundle, and no CA
+        crl_by(pki.ca, issuer_name=name("Other CA")),  # the CA's signature under another name
     ):
         with pytest.raises(TrustError, match="not signed by the CA") as error:
             get_crl(ra_bundle, pki, crl)
