@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from scepflow.engine import algorithms, queries, trust
 from scepflow.engine.algorithms import Cipher, Digest, Security
 from scepflow.engine.capabilities import NONE
+from scepflow.engine.fingerprints import parse_fingerprint
 from scepflow.errors import OptionError, ProtocolError, TransportError
 from scepflow.events import CaAuthenticated
 from scepflow.text import sanitise
@@ -62,7 +63,7 @@ def authenticate_ca(options: CaOptions, connection: Connection, run: Run) -> Aut
         run.warn("no-capabilities", f"GetCACaps failed: {unanswered}")
     bundle = trust.authenticate(
         (*certificates, *signer_file, *recipient_file),
-        fingerprints=[trust.parse_fingerprint(text) for text in options.fingerprints],
+        fingerprints=[parse_fingerprint(text) for text in options.fingerprints],
         anchors=anchors,
         recipient=recipient,
         signer=signer,
@@ -116,7 +117,7 @@ def _pin(written: str | None, run: Run, option: str) -> tuple[str | None, tuple[
     if written is None:
         return None, ()
     try:
-        return trust.parse_fingerprint(written), ()
+        return parse_fingerprint(written), ()
     except ValueError:
         certificates = _read_certificates(run.path(written), option)
         return trust.fingerprint(certificates[0]), certificates[:1]

@@ -23,13 +23,17 @@ from scepflow.errors import ProtocolError, TrustError
 from scepflow.text import sanitise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-__all__ = ["Bundle", "authenticate", "fingerprint", "parse_certificates", "parse_fingerprint"]
+__all__ = ["Bundle", "authenticate", "fingerprint", "parse_certificates"]
 
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s([^-]*)-----END \1-----")
-_HASHES = {"sha1": (hashes.SHA1, 40), "sha256": (hashes.SHA256, 64), "sha512": (hashes.SHA512, 128)}
+_HASHES: dict[str, Callable[[], hashes.HashAlgorithm]] = {
+    "sha1": hashes.SHA1,
+    "sha256": hashes.SHA256,
+    "sha512": hashes.SHA512,
+}
 
 
 def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
@@ -76,36 +80,17 @@ def _base64(text: bytes) -> bytes:
 
 def _parse_der(der: bytes) -> tuple[x509.Certificate, ...]:
     """Read a certificate or a certs-only CMS; blanks and NULs may follow it (Q-103)."""
-    try:
-        return cms.load_certificates([ber.normalise(der)])
-    except ProtocolError:
-        return cms.parse_signed_data(der).certificates()
+    for readable in (lambda: der, lambda: ber.normalise(der)):
+        try:
+            return cms.load_certificates([readable()])
+        except ProtocolError:
+            continue
+    return cms.parse_signed_data(der).certificates()
 
 
 def fingerprint(certificate: x509.Certificate, algorithm: str = "sha256") -> str:
     """Return ``sha256:`` and the digest of the certificate's DER in lower-case hex (RFC 8894 §2.2)."""
-    return f"{algorithm}:{certificate.fingerprint(_HASHES[algorithm][0]()).hex()}"
-
-
-def parse_fingerprint(text: str) -> str:
-    """Return a fingerprint in the form that `fingerprint` gives.
-
-    Accepts colons, spaces and both cases, with or without ``sha256:`` (C-006).
-
-    Raises:
-        ValueError: another algorithm, or not all of its hex digits (S-080: truncated prints are refused).
-    """
-    head, colon, tail = text.strip().lower().partition(":")
-    named = head.replace("-", "") if colon else ""
-    digits = re.sub(r"[\s:]", "", tail if named in _HASHES else text.lower())
-    algorithm = (
-        named
-        if named in _HASHES
-        else next((n for n, (_, size) in _HASHES.items() if size == len(digits)), "")
-    )
-    if not algorithm or len(digits) != _HASHES[algorithm][1] or not re.fullmatch(r"[0-9a-f]+", digits):
-        raise ValueError(f"not a fingerprint: {text!r}; write sha256: and 64 hex digits")
-    return f"{algorithm}:{digits}"
+    return f"{algorithm}:{certificate.fingerprint(_HASHES[algorithm]()).hex()}"
 
 
 def is_ca(certificate: x509.Certificate) -> bool:
@@ -227,7 +212,7 @@ def authenticate(
 
     Args:
         certificates: what came.
-        fingerprints: pins, as `parse_fingerprint` gives them.
+        fingerprints: pins, as `fingerprints.parse_fingerprint` gives them.
         anchors: trusted CA certificates from a file.
         recipient: fingerprint of the certificate to encrypt for, instead of the choice by key usage.
         signer: fingerprint of the only certificate that may sign replies.

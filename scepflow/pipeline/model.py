@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CaOptions", "Pipeline", "RenewOptions"]
 
-_DIGEST_DIGITS = {"sha1": 40, "sha256": 64, "sha512": 128}
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
 
 
@@ -82,18 +81,14 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return tuple(self.fingerprint or ())
 
     def _check_fingerprint(self, text: str) -> None:
-        # The same forms as scepflow.engine.trust.parse_fingerprint, which needs cryptography.
-        name, colon, rest = text.strip().lower().partition(":")
-        name = name.replace("-", "") if colon else ""
-        digits = re.sub(r"[\s:]", "", rest if name in _DIGEST_DIGITS else text.lower())
-        sizes = [_DIGEST_DIGITS[name]] if name in _DIGEST_DIGITS else list(_DIGEST_DIGITS.values())
-        if len(digits) not in sizes or not re.fullmatch("[0-9a-f]+", digits):
-            raise OptionError(
-                f"not a fingerprint: {text[:140]!r}",
-                where="fingerprint",
-                hint='write "sha256:" and 64 hex digits',
-            )
-        if len(digits) == _DIGEST_DIGITS["sha1"] and self.security != "legacy":
+        from scepflow.engine.fingerprints import parse_fingerprint
+
+        try:
+            parsed = parse_fingerprint(text)
+        except ValueError as error:
+            hint = 'write "sha256:" and 64 hex digits'
+            raise OptionError(str(error), where="fingerprint", hint=hint) from None
+        if parsed.startswith("sha1:") and self.security != "legacy":
             raise OptionError(
                 "a SHA-1 fingerprint can be forged",
                 where="fingerprint",

@@ -2,6 +2,7 @@ import hashlib
 from base64 import b64encode, encodebytes
 from contextlib import suppress
 from datetime import timedelta
+from time import process_time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -13,7 +14,7 @@ from replies import broken, to_ber
 from scepflow.engine import cms, trust
 from scepflow.engine.asn1 import encode
 from scepflow.engine.identity import SigningIdentity
-from scepflow.engine.trust import authenticate, fingerprint, parse_certificates, parse_fingerprint
+from scepflow.engine.trust import authenticate, fingerprint, parse_certificates
 from scepflow.errors import ProtocolError, ScepflowError, TrustError
 
 
@@ -152,9 +153,11 @@ def test_a_private_key_beside_a_certificate_is_passed_over(pki):
 
 
 def test_half_a_megabyte_of_beginnings_is_read_at_once():
-    """Each beginning without an end must not be searched to the end of the data (S-030)."""
+    """If each was searched for its end, that would take a minute and not milliseconds (S-030)."""
+    began = process_time()
     with pytest.raises(ProtocolError, match="no certificate"):
         parse_certificates(b"-----BEGIN CERTIFICATE-----\n" * 20_000)
+    assert process_time() - began < 10
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # cryptography on odd names and numbers
@@ -176,48 +179,6 @@ def test_whatever_comes_only_our_errors_come_out(pki):
 
 
 # Fingerprints
-
-
-HEX = "0123456789abcdef" * 8
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (HEX[:64], f"sha256:{HEX[:64]}"),
-        (f"sha256:{HEX[:64]}", f"sha256:{HEX[:64]}"),
-        (f" SHA-256:{HEX[:64].upper()}\n", f"sha256:{HEX[:64]}"),
-        (":".join(HEX[i : i + 2] for i in range(0, 64, 2)), f"sha256:{HEX[:64]}"),
-        ("sha256: " + " ".join(HEX[i : i + 8] for i in range(0, 64, 8)), f"sha256:{HEX[:64]}"),
-        (HEX[:40], f"sha1:{HEX[:40]}"),
-        (f"sha1:{HEX[:40]}", f"sha1:{HEX[:40]}"),
-        (HEX, f"sha512:{HEX}"),
-    ],
-)
-def test_a_fingerprint_is_read_as_people_write_it(text, expected):
-    """C-006."""
-    assert parse_fingerprint(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "sha256:",
-        HEX[:63],
-        HEX[:65],
-        HEX[:16],
-        HEX[:32],
-        f"sha256:{HEX[:40]}",
-        f"sha256:{HEX[:63]}g",
-        f"md5:{HEX[:32]}",
-        "g" * 64,
-    ],
-)
-def test_a_fingerprint_that_is_not_whole_is_refused(text):
-    """S-080."""
-    with pytest.raises(ValueError, match="not a fingerprint"):
-        parse_fingerprint(text)
 
 
 def test_a_fingerprint_is_of_the_whole_certificate(pki):

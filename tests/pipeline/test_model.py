@@ -1,6 +1,6 @@
 import pytest
 
-from scepflow.engine.trust import parse_fingerprint
+from scepflow.engine.fingerprints import parse_fingerprint
 from scepflow.errors import OptionError
 from scepflow.pipeline import CaOptions, Pipeline, RenewOptions
 
