@@ -80,11 +80,9 @@ def _base64(text: bytes) -> bytes:
 
 def _parse_der(der: bytes) -> tuple[x509.Certificate, ...]:
     """Read a certificate or a certs-only CMS; blanks and NULs may follow it (Q-103)."""
-    for readable in (lambda: der, lambda: ber.normalise(der)):
-        try:
-            return cms.load_certificates([readable()])
-        except ProtocolError:
-            continue
+    for read in (bytes, ber.normalise):
+        with suppress(ProtocolError):
+            return cms.load_certificates([read(der)])
     return cms.parse_signed_data(der).certificates()
 
 
