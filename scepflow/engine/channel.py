@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scepflow.engine import algorithms, cms, messages
+from scepflow.engine import algorithms, cms, envelopes, messages
 from scepflow.engine.algorithms import Security
 from scepflow.engine.checks import Checks
 from scepflow.engine.exchange import HttpRequest, cms_body
@@ -74,9 +74,9 @@ class Channel:
         """Return the PKIOperation that carries the content, encrypted and signed (RFC 8894 §4.1, §4.3).
 
         Raises:
-            TrustError: the CA's certificate cannot receive, see `cms.build_envelope`.
+            TrustError: the CA's certificate cannot receive, see `envelopes.build_envelope`.
         """
-        envelope = cms.build_envelope(
+        envelope = envelopes.build_envelope(
             content,
             recipient=self.bundle.recipient,
             cipher=self.choice.cipher,
@@ -128,12 +128,12 @@ class Channel:
             TrustError: the policy refuses its cipher.
             ProtocolError: it does not open, or holds something else.
         """
-        envelope = cms.parse_envelope(cert_rep.envelope or b"")
+        envelope = envelopes.parse_envelope(cert_rep.envelope or b"")
         said = ("weak-reply", "relaxed-algorithms")  # of the digest alone; now of both
         checks.findings[:] = [finding for finding in checks.findings if finding.code not in said]
         algorithms.check_reply(cert_rep.digest, envelope.cipher, self.security, checks)
-        content = cms.open_envelope(envelope, self.identity, challenge_password=self.challenge_password)
+        content = envelopes.open_envelope(envelope, self.identity, challenge_password=self.challenge_password)
         try:
             return cms.parse_signed_data(content)
         except ProtocolError:
-            raise cms.not_opened() from None  # S-050: not even this tells how far decryption came
+            raise envelopes.not_opened() from None  # S-050: not even this tells how far decryption came

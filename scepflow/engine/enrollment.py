@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepflow.engine import asn1, cms, oids, trust
+from scepflow.engine import asn1, certificates, oids, trust
 from scepflow.engine.algorithms import Choice, Cipher, Digest, Security
 from scepflow.engine.channel import Channel, Message
 from scepflow.engine.checks import Finding
@@ -184,7 +184,7 @@ class Enrollment:
     def _ours(self, delivered: tuple[x509.Certificate, ...], checks: Checks) -> x509.Certificate:
         """Return the certificate for our key, by its key and not by its place (C-064, S-020)."""
         key = self.csr.public_key()
-        ours = [certificate for certificate in delivered if cms.public_key(certificate) == key]
+        ours = [certificate for certificate in delivered if certificates.public_key(certificate) == key]
         checks.require(
             ours,
             "certificate-key",
@@ -291,7 +291,7 @@ class Enrollment:
             enrollment = cls._restored(snapshot, key=key, bundle=bundle, random_bytes=random_bytes)
         except (KeyError, TypeError, ValueError, ProtocolError, x509.InvalidVersion):
             raise ProtocolError("the saved enrollment cannot be read") from None
-        if cms.public_key(enrollment.channel.identity.certificate) != key.public_key():
+        if certificates.public_key(enrollment.channel.identity.certificate) != key.public_key():
             raise ProtocolError("the saved enrollment was signed with another key")
         return enrollment
 
@@ -341,7 +341,7 @@ def _text(der: bytes) -> str:
 
 
 def _certificate(text: str) -> x509.Certificate:
-    return cms.load_certificates([b64decode(text)])[0]
+    return certificates.load_certificates([b64decode(text)])[0]
 
 
 def challenge_password(csr: x509.CertificateSigningRequest) -> str | None:

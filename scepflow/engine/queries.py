@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from scepflow.engine import asn1, cms, messages, trust
+from scepflow.engine import asn1, attributes, certificates, cms, trust
 from scepflow.engine.algorithms import Security
 from scepflow.engine.capabilities import NONE, Capabilities, parse_capabilities
 from scepflow.engine.channel import MAX_REPLY_BYTES, Message
@@ -107,9 +107,9 @@ def parse_next_ca(
     if response.status != 200:
         raise http_error(response, what="next CA certificate")
     signed = cms.parse_signed_data(cms_body(response))
-    signer = messages.only_signer(signed)
+    signer = attributes.only_signer(signed)
     trusted = [c for c in bundle.signers if trust.is_ca(c)] or bundle.signers
-    messages.verify(signed, signer, trusted=trusted, security=security, checks=Checks(relaxed))
+    attributes.verify(signed, signer, trusted=trusted, security=security, checks=Checks(relaxed))
     if signed.content:
         following = cms.parse_signed_data(signed.content).certificates()
     else:
@@ -186,14 +186,14 @@ def _verified_crl(answer: cms.SignedData, bundle: Bundle) -> x509.CertificateRev
 def _load_crl(der: bytes) -> x509.CertificateRevocationList:
     try:
         crl = x509.load_der_x509_crl(der)
-        _ = crl.issuer  # read now, as in `cms.load_certificates`
+        _ = crl.issuer  # read now, as in `certificates.load_certificates`
     except (ValueError, TypeError, x509.InvalidVersion):
         raise ProtocolError("not a CRL", section="RFC 5280 §5.1 CRL Fields") from None
     return crl
 
 
 def _signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    key = cms.public_key(issuer)
+    key = certificates.public_key(issuer)
     try:
         return crl.is_signature_valid(key)  # type: ignore[arg-type]  # a key of another type raises TypeError
     except (TypeError, ValueError, UnsupportedAlgorithm):

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import crypto
 
-from scepflow.engine import ber, cms
+from scepflow.engine import ber, certificates, cms
 from scepflow.engine.algorithms import MAX_RSA_BITS
 from scepflow.engine.checks import Finding
 from scepflow.errors import ProtocolError, TrustError
@@ -82,7 +82,7 @@ def _parse_der(der: bytes) -> tuple[x509.Certificate, ...]:
     """Read a certificate or a certs-only CMS; blanks and NULs may follow it (Q-103)."""
     for read in (bytes, ber.normalise):
         with suppress(ProtocolError):
-            return cms.load_certificates([read(der)])
+            return certificates.load_certificates([read(der)])
     return cms.parse_signed_data(der).certificates()
 
 
@@ -93,7 +93,7 @@ def fingerprint(certificate: x509.Certificate, algorithm: str = "sha256") -> str
 
 def is_ca(certificate: x509.Certificate) -> bool:
     """Tell whether a certificate may issue others; one of X.509 version 1 may if it is self-issued."""
-    constraints = cms.find_extension(certificate, x509.BasicConstraints)
+    constraints = certificates.find_extension(certificate, x509.BasicConstraints)
     if constraints is not None:
         return constraints.ca
     return certificate.version is x509.Version.v1 and certificate.issuer == certificate.subject
@@ -101,7 +101,7 @@ def is_ca(certificate: x509.Certificate) -> bool:
 
 def key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
     """Return the key usage, or None when the certificate has none or it cannot be read."""
-    return cms.find_extension(certificate, x509.KeyUsage)
+    return certificates.find_extension(certificate, x509.KeyUsage)
 
 
 class ChainVerifier:
@@ -327,7 +327,7 @@ def choose_recipient(certificates: Sequence[x509.Certificate], now: datetime) ->
 
 
 def _can_receive(certificate: x509.Certificate) -> bool:
-    key = cms.public_key(certificate)
+    key = certificates.public_key(certificate)
     return isinstance(key, rsa.RSAPublicKey) and key.key_size <= MAX_RSA_BITS
 
 

@@ -23,7 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scepflow.engine import asn1, ber, cms
+from scepflow.engine import asn1, ber, cms, envelopes
 from scepflow.engine.algorithms import Digest
 from scepflow.engine.exchange import HttpResponse
 from scepflow.engine.messages import FailInfo, MessageType, PkiStatus, build_cert_rep, parse_request
@@ -149,7 +149,7 @@ class Responder:
             reply = self.knobs.alter(reply)
         envelope = None
         if reply.pki_status is PkiStatus.SUCCESS:
-            envelope = cms.build_envelope(
+            envelope = envelopes.build_envelope(
                 cms.build_certs_only(reply.certificates, reply.crls_der),
                 recipient=reply.recipient,
                 cipher=reply.cipher,
@@ -206,7 +206,7 @@ class Responder:
                 FailInfo.BAD_ALG, "the signer's key cannot decrypt, and there is no challenge"
             )
         try:
-            content = cms.open_envelope(
+            content = envelopes.open_envelope(
                 request.envelope, self.authority.encryption, challenge_password=self.knobs.challenge
             )
             return answer(request, content, reply)

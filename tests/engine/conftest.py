@@ -1,6 +1,7 @@
 """Keys and certificates that the tests of the engine share, and an enrollment that awaits its reply."""
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from issuing import CA_USAGE, NOW, Pki, certify, ec_key, request, rsa_key
 from replies import NONCE, TRANSACTION_ID, random_bytes
 
@@ -69,3 +70,13 @@ def start(connect, pki):
         return enrollment
 
     return start
+
+
+@pytest.fixture(scope="session")
+def files(pki, tmp_path_factory):
+    """The CA's certificate and key, where openssl can read them."""
+    folder = tmp_path_factory.mktemp("openssl")
+    (folder / "ca.pem").write_bytes(pki.ca.certificate.public_bytes(Encoding.PEM))
+    key = pki.ca.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "ca.key").write_bytes(key)
+    return folder

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import strategies as st
 
-from scepflow.engine import algorithms, cms, oids
+from scepflow.engine import algorithms, cms, envelopes, oids
 from scepflow.engine.algorithms import Cipher, Digest
 from scepflow.engine.asn1 import NULL_DER, certificate_names, encode, wrap
 
@@ -160,7 +160,7 @@ def signed_data(content=b"", *, content_type=oids.DATA, certificates=b"", crls=b
 
 def issued_reply(signer, client, *delivered, **knobs):
     """Return a SUCCESS in which certificates come to a client."""
-    sealed = cms.build_envelope(
+    sealed = envelopes.build_envelope(
         cms.build_certs_only(delivered),
         recipient=client,
         cipher=knobs.pop("cipher", Cipher.AES128),

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from issuing import NOW
 from replies import NONCE, TRANSACTION_ID, Reply, broken, envelope, issued_reply, random_bytes, to_ber
 
-from scepflow.engine import cms, messages
+from scepflow.engine import cms, envelopes, messages
 from scepflow.engine.algorithms import Cipher, Digest, Security, choose
 from scepflow.engine.capabilities import Capabilities, parse_capabilities
 from scepflow.engine.channel import Message
@@ -48,7 +48,7 @@ def test_a_request_is_for_the_recipient_and_in_the_algorithms_chosen(connect, pk
     seen = messages.parse_request(http_request.body)
     assert (seen.message_type, seen.transaction_id, seen.sender_nonce) == (20, TRANSACTION_ID, NONCE)
     assert (seen.digest, seen.envelope.cipher) == (Digest.SHA512, Cipher.AES256)
-    assert cms.open_envelope(seen.envelope, pki.ra_encryption) == b"content"
+    assert envelopes.open_envelope(seen.envelope, pki.ra_encryption) == b"content"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_an_envelope_under_a_challenge_opens_with_the_channels(connect, pki):
 def test_whatever_envelope_a_ca_signs_only_our_errors_come_out(connect, pki):
     channel = connect(relaxed=frozenset({"algorithms"}))
     valid = [
-        cms.build_envelope(
+        envelopes.build_envelope(
             cms.build_certs_only([pki.ca.certificate]),
             recipient=pki.client.certificate,
             cipher=cipher,

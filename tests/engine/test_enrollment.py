@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from issuing import CHALLENGE, DAY, NOW, certify, ec_key, pin, request, rsa_key
 from replies import NONCE, TRANSACTION_ID, Reply, broken, issued_reply, random_bytes
 
-from scepflow.engine import asn1, cms, messages
+from scepflow.engine import asn1, cms, envelopes, messages
 from scepflow.engine.algorithms import Cipher, Digest, Security, choose
 from scepflow.engine.capabilities import NONE
 from scepflow.engine.checks import CHECKS
@@ -35,7 +35,7 @@ def opened(http_request, pki):
     """Return a request as the CA reads it, and its content."""
     seen = messages.parse_request(http_request.body)
     assert seen.verified
-    return seen, cms.open_envelope(seen.envelope, pki.ca)
+    return seen, envelopes.open_envelope(seen.envelope, pki.ca)
 
 
 # The eight replies: a good one, one without certificates, and six that must not give a certificate.
@@ -245,7 +245,7 @@ def test_the_certificate_is_found_by_its_key_wherever_it_stands(start, pki, plac
 def unsorted_reply(pki, certificates):
     from replies import signed_data
 
-    sealed = cms.build_envelope(
+    sealed = envelopes.build_envelope(
         signed_data(certificates=certificates),
         recipient=pki.client.certificate,
         cipher=Cipher.AES128,
@@ -438,7 +438,7 @@ def test_an_ec_client_receives_through_its_challenge(start, pki):
 def test_an_ec_ca_receives_through_the_challenge(start, pki):
     enrollment = start(bundle=pki.ec_bundle, send=False)
     seen = messages.parse_request(enrollment.next_request(now=NOW, sender_nonce=NONCE).body)
-    content = cms.open_envelope(seen.envelope, pki.ec_ca, challenge_password=CHALLENGE)
+    content = envelopes.open_envelope(seen.envelope, pki.ec_ca, challenge_password=CHALLENGE)
     assert content == enrollment.csr.public_bytes(Encoding.DER)
     leaf = pki.issue(issuer=pki.ec_ca)
     outcome = receive(enrollment, issued_reply(pki.ec_ca, pki.client.certificate, leaf))
@@ -581,7 +581,7 @@ def test_whatever_is_in_an_envelope_only_our_errors_come_out(connect, pki):
     def receives(content):
         enrollment = Enrollment(channel, csr, transaction_id=TRANSACTION_ID, previous=pki.ca.certificate)
         enrollment.next_request(now=NOW, sender_nonce=NONCE)
-        sealed = cms.build_envelope(
+        sealed = envelopes.build_envelope(
             content, recipient=pki.client.certificate, cipher=Cipher.AES128, random_bytes=random_bytes()
         )
         try:

@@ -22,7 +22,7 @@ from replies import (
     to_ber,
 )
 
-from scepflow.engine import asn1, cms, messages, oids
+from scepflow.engine import asn1, cms, envelopes, messages, oids
 from scepflow.engine.algorithms import Cipher, Digest, Security
 from scepflow.engine.checks import CHECKS, Checks
 from scepflow.engine.identity import SigningIdentity
@@ -464,7 +464,7 @@ def test_pss_is_read(success, pki):
 
 @pytest.fixture
 def envelope(pki):
-    return cms.build_envelope(
+    return envelopes.build_envelope(
         b"content", recipient=pki.ca.certificate, cipher=Cipher.AES128, random_bytes=random_bytes()
     )
 
@@ -494,7 +494,7 @@ def test_a_request_is_read_as_it_was_built(pki, envelope, message_type):
     )
     assert (seen.certificate, seen.certificates) == (pki.client.certificate, (pki.client.certificate,))
     assert (seen.digest, seen.verified) == (Digest.SHA256, True)
-    assert cms.open_envelope(seen.envelope, pki.ca) == b"content"
+    assert envelopes.open_envelope(seen.envelope, pki.ca) == b"content"
     assert message_type.title.endswith(("Req", "Poll", "Cert", "CRL"))
 
 

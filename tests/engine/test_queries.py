@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from issuing import CA_USAGE, DAY, NOW, certify, name, pin
 from replies import NONCE, TRANSACTION_ID, Reply, issued_reply, random_bytes, seq, signed_data, to_ber
 
-from scepflow.engine import cms, messages, queries, trust
+from scepflow.engine import cms, envelopes, messages, queries, trust
 from scepflow.engine.algorithms import Cipher, Digest, Security
 from scepflow.engine.asn1 import encode, wrap
 from scepflow.engine.capabilities import NONE
@@ -199,7 +199,7 @@ def test_the_question_names_issuer_and_serial_number(channel, pki, kind):
     assert (message.type, message.transaction_id, message.sender_nonce) == (kind, TRANSACTION_ID, NONCE)
     seen = messages.parse_request(http_request.body)
     assert (seen.message_type, seen.verified) == (kind, True)
-    content = cms.open_envelope(seen.envelope, pki.ca)
+    content = envelopes.open_envelope(seen.envelope, pki.ca)
     assert content == seq(pki.ca.certificate.subject.public_bytes(), encode(SERIAL))
 
 
@@ -250,7 +250,7 @@ def get_crl(channel, pki, *crls, ders=()):
 
 def crl_reply(pki, channel, ders):
     content = signed_data(crls=wrap(0xA1, b"".join(ders)) if ders else b"")
-    sealed = cms.build_envelope(
+    sealed = envelopes.build_envelope(
         content, recipient=pki.client.certificate, cipher=Cipher.AES128, random_bytes=random_bytes()
     )
     signer = pki.ec_ca if channel.bundle.ca_certificate == pki.ec_ca.certificate else pki.ca

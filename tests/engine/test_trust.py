@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from issuing import CA_USAGE, DAY, NOW, certify, pin, version_1
 from replies import broken, to_ber
 
-from scepflow.engine import cms, trust
+from scepflow.engine import certificates, cms, trust
 from scepflow.engine.asn1 import encode
 from scepflow.engine.identity import SigningIdentity
 from scepflow.engine.trust import authenticate, fingerprint, parse_certificates
@@ -348,10 +348,10 @@ def test_signer_and_recipient_can_be_pinned(pki):
 @pytest.mark.parametrize(("which", "said"), [("recipient", "encryption"), ("signer", "signing")])
 def test_a_pinned_signer_or_recipient_must_have_come_and_chain(pki, which, said):
     rogue = certify("RA", pki.stranger.key, ca=False, usage="key_encipherment")
-    for certificates in ([pki.ca.certificate], [pki.ca.certificate, rogue]):
+    for sent in ([pki.ca.certificate], [pki.ca.certificate, rogue]):
         with pytest.raises(TrustError, match=f"did not send the {said} certificate") as error:
             authenticate(
-                certificates,
+                sent,
                 fingerprints=[fingerprint(pki.ca.certificate)],
                 now=NOW,
                 **{which: fingerprint(rogue)},
@@ -422,8 +422,8 @@ def test_the_better_rank_receives_though_it_is_older(pki, better, worse):
     """Q-004, Q-011, Q-125."""
     wanted = candidate(pki, **better, begins=NOW - 9 * DAY)
     other = candidate(pki, **worse, begins=NOW - DAY)
-    for certificates in ([wanted, other], [other, wanted]):
-        assert trust.choose_recipient(certificates, NOW) == wanted
+    for sent in ([wanted, other], [other, wanted]):
+        assert trust.choose_recipient(sent, NOW) == wanted
 
 
 @pytest.mark.parametrize("rank", RANKS, ids=["RA with", "CA with", "RA without", "CA without", "forbidden"])
@@ -476,7 +476,7 @@ def test_a_key_too_large_to_be_used_does_not_receive(pki):
 def test_a_key_that_cannot_be_read_does_not_receive(pki):
     rsa_oid = bytes.fromhex("2a864886f70d010101")
     odd = candidate(pki, usage="key_encipherment")
-    [odd] = cms.load_certificates([der(odd).replace(rsa_oid, rsa_oid[:-1] + b"\x63")])
+    [odd] = certificates.load_certificates([der(odd).replace(rsa_oid, rsa_oid[:-1] + b"\x63")])
     modest = candidate(pki, ca=True, usage="key_cert_sign")
     assert trust.choose_recipient([odd, modest], NOW) == modest
 
@@ -522,7 +522,7 @@ def with_name_of_type(certificate, tag):
 
 @pytest.mark.parametrize("tag", [0x04, 0x17, 0x1A])
 def test_a_certificate_that_only_openssl_cannot_read_does_not_chain(pki, tag):
-    [odd] = cms.load_certificates([with_name_of_type(pki.issue(), tag)])
+    [odd] = certificates.load_certificates([with_name_of_type(pki.issue(), tag)])
     with pytest.raises(TrustError, match="cannot read") as error:
         pki.bundle.verifier.chain(odd, NOW)
     assert error.value.check == "chain"
@@ -543,5 +543,5 @@ def test_openssl_may_not_even_say_which_certificate_is_at_fault(pki):
     assert modulus in data
     damaged = data.replace(modulus, b"\x03" + modulus[1:])
     with pytest.raises(TrustError, match="a certificate that cannot be read") as error:
-        pin(*cms.load_certificates([damaged]))
+        pin(*certificates.load_certificates([damaged]))
     assert error.value.check == "ca-authentication"

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from scepflow.engine import cms, messages, oids
+from scepflow.engine import cms, envelopes, messages, oids
 from scepflow.engine.algorithms import Cipher, Digest
+from scepflow.engine.attributes import SignedAttributes, named_by, only_signer
 
 FOLDER = Path(
     os.environ.get("SCEPFLOW_VECTORS") or Path(__file__).parents[2].resolve().parent / "shared" / "vectors"
@@ -21,7 +22,7 @@ def read(file):
     if not path.is_file():
         pytest.skip(f"{file} is not in {FOLDER}")
     signed = cms.parse_signed_data(path.read_bytes())
-    return signed, messages.only_signer(signed)
+    return signed, only_signer(signed)
 
 
 @pytest.mark.parametrize(
@@ -35,12 +36,12 @@ def read(file):
 )
 def test_the_message_parses_and_its_signature_verifies(file, digest, cipher):
     signed, signer = read(file)
-    certificates = messages._named_by(signer, signed.certificates())
+    certificates = named_by(signer, signed.certificates())
     assert [cms.verify_signature(signer, certificate) for certificate in certificates] == [True]
-    attributes = messages.SignedAttributes(signer)
+    attributes = SignedAttributes(signer)
     assert attributes.octets(oids.MESSAGE_DIGEST) == signer.digest.of(signed.content)
     assert attributes.oid(oids.CONTENT_TYPE) == signed.content_type == oids.DATA
-    assert (signer.digest, cms.parse_envelope(signed.content).cipher) == (digest, cipher)
+    assert (signer.digest, envelopes.parse_envelope(signed.content).cipher) == (digest, cipher)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +65,8 @@ def test_the_request_is_read_as_a_responder_reads_it(file, transaction_id, nonce
 
 def test_the_reply_says_success_and_echoes_the_nonce():
     signed, signer = read("cryptlib-certrep-success.der")
-    attributes = messages.SignedAttributes(signer)
+    attributes = SignedAttributes(signer)
     assert (attributes.text(oids.MESSAGE_TYPE), attributes.text(oids.PKI_STATUS)) == ("3", "0")
     assert attributes.octets(oids.RECIPIENT_NONCE)
     assert attributes.octets(oids.SENDER_NONCE) is None
-    assert len(cms.parse_envelope(signed.content).recipients) == 1
+    assert len(envelopes.parse_envelope(signed.content).recipients) == 1

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import AttributeOID
 
-from scepflow.engine import asn1, cms, oids, queries, trust
+from scepflow.engine import asn1, cms, envelopes, oids, queries, trust
 from scepflow.engine.algorithms import Choice, Cipher, Digest
 from scepflow.engine.channel import Channel, Message
 from scepflow.engine.enrollment import Enrollment, Issued, Pending, Rejected
@@ -217,7 +217,7 @@ def test_the_lifetime_is_a_knob(connect, client_key):
 def reply_algorithms(client, csr):
     request = client.start(csr).next_request(now=client.now, sender_nonce=b"n" * 16)
     signed = cms.parse_signed_data(client.responder.handle(request).body)
-    return signed.signers[0].digest, cms.parse_envelope(signed.content).cipher
+    return signed.signers[0].digest, envelopes.parse_envelope(signed.content).cipher
 
 
 def test_a_reply_uses_the_algorithms_of_its_request_unless_told_otherwise(connect, client_key):
@@ -253,8 +253,8 @@ def test_success_carries_a_degenerate_signed_data(connect, client_key, identity)
     """No signers, no content, the issued certificate alone (C-062, C-063)."""
     client = connect()
     body = post(client.responder, captured(client, make_csr(client_key))).body
-    envelope = cms.parse_envelope(cms.parse_signed_data(body).content)
-    inner = cms.parse_signed_data(cms.open_envelope(envelope, identity))
+    envelope = envelopes.parse_envelope(cms.parse_signed_data(body).content)
+    inner = cms.parse_signed_data(envelopes.open_envelope(envelope, identity))
     assert (inner.signers, inner.content) == ((), None)
     assert inner.certificates() == (client.responder.issued[0][1],)
 
@@ -581,7 +581,7 @@ def sign(envelope, identity, *more):
 
 @pytest.fixture
 def envelope(authority):
-    return cms.build_envelope(
+    return envelopes.build_envelope(
         b"0\x00", recipient=authority.certificate, cipher=Cipher.AES128, random_bytes=os.urandom
     )
 

@@ -1,0 +1,84 @@
+"""Reading certificates that a server sent: whatever is wrong with one is a ProtocolError, or nothing found.
+
+Must never hold: trust.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from scepflow.engine import asn1
+from scepflow.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+
+__all__ = ["find_extension", "load_certificates", "names_certificate", "public_key"]
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+
+def load_certificates(ders: Iterable[bytes]) -> tuple[x509.Certificate, ...]:
+    """Return certificates from their DER; raises ProtocolError for one that is none."""
+    return tuple(map(_load_certificate, ders))
+
+
+def _load_certificate(der: bytes) -> x509.Certificate:
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        _ = certificate.subject, certificate.issuer  # read now: a later reader does not expect them to fail
+    except (ValueError, TypeError, x509.InvalidVersion):
+        raise ProtocolError("not a certificate", section="RFC 5280 §4.1 Basic Certificate Fields") from None
+    return certificate
+
+
+def public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes | None:
+    """Return a certificate's key, or None for one that cannot be read: its kind is unknown, or it is damaged."""
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+
+
+def names_certificate(
+    certificate: x509.Certificate,
+    *,
+    issuer_der: bytes | None,
+    serial_number: int | None,
+    key_identifier: bytes | None,
+) -> bool:
+    """Tell whether an identifier of RFC 5652 names this certificate.
+
+    A key identifier is compared with the certificate's extension, or with the
+    SHA-1 of its key where there is none (Q-097).
+    """
+    if key_identifier is not None:
+        return _key_identifier(certificate) == key_identifier
+    return (issuer_der, serial_number) == asn1.certificate_names(certificate)[:2]
+
+
+def _key_identifier(certificate: x509.Certificate) -> bytes | None:
+    extension = find_extension(certificate, x509.SubjectKeyIdentifier)
+    if extension is not None:
+        return extension.digest
+    key = public_key(certificate)
+    return x509.SubjectKeyIdentifier.from_public_key(key).digest if key else None
+
+
+def find_extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    """Return an extension, or None when the certificate has none of its kind or its extensions cannot be read."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except (
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        ValueError,
+    ):
+        return None
