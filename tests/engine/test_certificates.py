@@ -86,6 +86,3 @@ def test_an_extension_that_comes_twice_is_none(pki):
     ).public_bytes(Encoding.DER)
     [twice] = certificates.load_certificates([der.replace(b"\x06\x03\x55\x1d\x63", b"\x06\x03\x55\x1d\x0f")])
     assert certificates.find_extension(twice, x509.KeyUsage) is None
-
-
-# EnvelopedData
