@@ -18,6 +18,7 @@ from scepflow.events import CaAuthenticated
 from scepflow.text import sanitise
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cryptography import x509
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from scepflow.pipeline.model import CaOptions
     from scepflow.stages import Connection, Run
 
-__all__ = ["AuthenticatedCa", "authenticate_ca"]
+__all__ = ["AuthenticatedCa", "authenticate_ca", "authenticate_certificates", "fetch_certificates"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +55,12 @@ def authenticate_ca(options: CaOptions, connection: Connection, run: Run) -> Aut
         ProtocolError: it does not speak SCEP.
         OptionError: a file or fingerprint in ``[ca]`` cannot be used.
     """
+    pins = _read_pins(options, run)
     capabilities, unanswered = _capabilities(options, connection)
-    anchors = _read_certificates(run.path(options.certificate), "certificate") if options.certificate else ()
-    signer, signer_file = _pin(options.signing_certificate, run, "signing_certificate")
-    recipient, recipient_file = _pin(options.encryption_certificate, run, "encryption_certificate")
-    certificates = _certificates(options, connection, run, anchors)
+    certificates = _certificates(options, connection, run, pins) if options.fetch_certificates else ()
     if unanswered:
         run.warn("no-capabilities", f"GetCACaps failed: {unanswered}")
-    bundle = trust.authenticate(
-        (*certificates, *signer_file, *recipient_file),
-        fingerprints=[parse_fingerprint(text) for text in options.fingerprints],
-        anchors=anchors,
-        recipient=recipient,
-        signer=signer,
-        now=run.now(),
-    )
+    bundle = _authenticate(options, certificates, pins, run)
     choice = _choice(options, capabilities)
     for finding in (*bundle.findings, *choice.findings):
         run.warn(finding.code, finding.text)
@@ -85,6 +77,74 @@ def authenticate_ca(options: CaOptions, connection: Connection, run: Run) -> Aut
     return AuthenticatedCa(capabilities=capabilities, bundle=bundle, choice=choice)
 
 
+def authenticate_certificates(
+    options: CaOptions, certificates: Sequence[x509.Certificate], run: Run
+) -> Bundle:
+    """Compare the CA's certificates with what is pinned, or take the files where it is not asked.
+
+    Args:
+        options: ``[ca]``.
+        certificates: what GetCACert gave.
+        run: the run.
+
+    Raises:
+        TrustError: they are not those of the CA that is pinned.
+        OptionError: a file or fingerprint in ``[ca]`` cannot be used.
+    """
+    return _authenticate(options, certificates, _read_pins(options, run), run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pins:
+    """What ``[ca]`` says of certificates: those in files, and the fingerprints of signer and recipient."""
+
+    anchors: tuple[x509.Certificate, ...]
+    files: tuple[x509.Certificate, ...]
+    signer: str | None
+    recipient: str | None
+
+
+def _read_pins(options: CaOptions, run: Run) -> _Pins:
+    anchors = _read_certificates(run.path(options.certificate), "certificate") if options.certificate else ()
+    signer, signer_file = _pin(options.signing_certificate, run, "signing_certificate")
+    recipient, recipient_file = _pin(options.encryption_certificate, run, "encryption_certificate")
+    return _Pins(anchors=anchors, files=(*signer_file, *recipient_file), signer=signer, recipient=recipient)
+
+
+def _authenticate(
+    options: CaOptions, certificates: Sequence[x509.Certificate], pins: _Pins, run: Run
+) -> Bundle:
+    if not options.fetch_certificates:
+        return trust.pinned(
+            pins.anchors,
+            signer=_in_files(pins.signer, pins, "signing_certificate"),
+            recipient=_in_files(pins.recipient, pins, "encryption_certificate"),
+            now=run.now(),
+        )
+    return trust.authenticate(
+        (*certificates, *pins.files),
+        fingerprints=[parse_fingerprint(text) for text in options.fingerprints],
+        anchors=pins.anchors,
+        recipient=pins.recipient,
+        signer=pins.signer,
+        now=run.now(),
+    )
+
+
+def _in_files(wanted: str | None, pins: _Pins, option: str) -> x509.Certificate | None:
+    """Return the certificate with a fingerprint; without one, None."""
+    if wanted is None:
+        return None
+    for certificate in (*pins.files, *pins.anchors):
+        if trust.fingerprint(certificate, wanted.partition(":")[0]) == wanted:
+            return certificate
+    raise OptionError(
+        "no certificate in the files has this fingerprint",
+        where=f"ca.{option}",
+        hint="GetCACert is not asked (fetch_certificates = false): name the certificate's file",
+    )
+
+
 def _subject(certificate: x509.Certificate) -> str:
     return sanitise(certificate.subject.rfc4514_string())
 
@@ -95,21 +155,32 @@ def _capabilities(options: CaOptions, connection: Connection) -> tuple[Capabilit
     try:
         return queries.parse_ca_caps(connection.send(request)), ""
     except TransportError as error:
+        if not options.fetch_certificates:  # no other question will tell whether the server is there
+            raise
         return NONE, error.message
 
 
+def fetch_certificates(options: CaOptions, connection: Connection) -> tuple[x509.Certificate, ...]:
+    """Return what GetCACert gives; nothing about it is verified.
+
+    Raises:
+        TransportError, ProtocolError: no certificate came.
+    """
+    return queries.parse_ca_cert(connection.send(queries.ca_cert_request(options.url, options.identifier)))
+
+
 def _certificates(
-    options: CaOptions, connection: Connection, run: Run, anchors: tuple[x509.Certificate, ...]
+    options: CaOptions, connection: Connection, run: Run, pins: _Pins
 ) -> tuple[x509.Certificate, ...]:
     """Return what GetCACert gives; certificates from a file do where the server gives none (C-005)."""
     response = connection.send(queries.ca_cert_request(options.url, options.identifier))
     try:
         return queries.parse_ca_cert(response)
     except (TransportError, ProtocolError) as error:
-        if not anchors:
+        if not pins.anchors:
             raise
         run.warn("no-ca-certificate", f"GetCACert failed, the certificate file is used: {error.message}")
-        return anchors
+        return pins.anchors
 
 
 def _pin(written: str | None, run: Run, option: str) -> tuple[str | None, tuple[x509.Certificate, ...]]:

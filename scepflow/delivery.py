@@ -1,4 +1,4 @@
-"""Delivering a credential to every sink: prepare all, then commit each; one that fails stops no other.
+"""Delivering a credential to every sink, or a CRL to those that take one; a sink that fails stops no other.
 
 Must never hold: how a sink writes.
 """
@@ -18,10 +18,12 @@ from scepflow.text import sanitise
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cryptography import x509
+
     from scepflow.engine.identity import Credential
     from scepflow.stages import Run
 
-__all__ = ["Delivery", "deliver", "describe"]
+__all__ = ["Delivery", "deliver", "deliver_crl", "describe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,39 @@ def deliver(
     for delivery in deliveries:
         _tell(delivery, elapsed_s[delivery.sink], run)
     return deliveries
+
+
+def deliver_crl(
+    sinks: Mapping[str, OutputSink],
+    crl: x509.CertificateRevocationList,
+    run: Run,
+    *,
+    monotonic_s: Callable[[], float],
+) -> tuple[Delivery, ...]:
+    """Deliver a CRL to every sink that takes one and tell of each.
+
+    Args:
+        sinks: the sinks by the names of their tables.
+        crl: the CRL, verified.
+        run: the run.
+        monotonic_s: a clock for durations.
+
+    Returns:
+        One delivery for each sink that takes a CRL, in the given order.
+    """
+    deliveries = []
+    for name, sink in sinks.items():
+        started_s = monotonic_s()
+        try:
+            with working(sink):
+                detail = sink.write_crl(crl, run)
+            delivery = Delivery(name, sanitise(detail)) if detail is not None else None
+        except ScepflowError as error:
+            delivery = Delivery(name, describe(sink), error)
+        if delivery:
+            _tell(delivery, monotonic_s() - started_s, run)
+            deliveries.append(delivery)
+    return tuple(deliveries)
 
 
 def describe(sink: OutputSink) -> str:

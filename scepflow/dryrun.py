@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from scepflow.runner import System
     from scepflow.stages import Run, Stage
 
-__all__ = ["Line", "exit_code", "rehearse"]
+__all__ = ["Line", "exit_code", "rehearse", "rehearse_stages"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +93,26 @@ def exit_code(lines: tuple[Line, ...]) -> int:
 
 def _lines(pipeline: Pipeline, run: Run) -> Iterator[Line]:
     yield Line(topic="config", text=str(pipeline.file))
+    yield from _stages_to_the_ca(pipeline, run)
+    yield from _ca(pipeline, run)
+    yield from _stages_after_the_ca(pipeline, run)
+
+
+def rehearse_stages(pipeline: Pipeline, run: Run) -> Iterator[Line]:
+    """Try every stage as far as it can be tried without the CA; secrets are read, except those of commands.
+
+    Args:
+        pipeline: what would be run.
+        run: the run; it is told warnings.
+
+    Returns:
+        What was tried, in the order of a run.
+    """
+    yield from _stages_to_the_ca(pipeline, run)
+    yield from _stages_after_the_ca(pipeline, run)
+
+
+def _stages_to_the_ca(pipeline: Pipeline, run: Run) -> Iterator[Line]:
     for where, secret in _secrets(pipeline):
         yield _tried("secret", lambda: _look_at(secret, where, run))  # noqa: B023  # called at once
     for topic, stage in (
@@ -102,7 +122,9 @@ def _lines(pipeline: Pipeline, run: Run) -> Iterator[Line]:
         ("transport", pipeline.transport),
     ):
         yield _tried(topic, lambda: _checked(stage, run))  # noqa: B023  # called at once
-    yield from _ca(pipeline, run)
+
+
+def _stages_after_the_ca(pipeline: Pipeline, run: Run) -> Iterator[Line]:
     yield _tried("poller", lambda: _checked(pipeline.poller, run))
     for name, sink in pipeline.sinks.items():
         yield _tried(f"sink {name}", lambda: _checked(sink, run) and describe(sink))  # noqa: B023  # called at once

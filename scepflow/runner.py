@@ -105,6 +105,8 @@ def run_pipeline(
     emit: Callable[[Event], None],
     state: StateDirectory,
     system: System | None = None,
+    transaction_id: str | None = None,
+    resume: bool = False,
 ) -> Outcome:
     """Get a certificate by a pipeline and deliver it.
 
@@ -113,11 +115,22 @@ def run_pipeline(
         emit: is told every event.
         state: where the key is kept before anything is sent.
         system: clock, sleep and randomness; the real ones when None.
+        transaction_id: letters, digits, ``-`` and ``_``, 1 to 64 of them; a random one when None.
+        resume: whether an earlier run has sent the request under this ``transaction_id``: the
+            first message is a CertPoll, sent at once.
 
     Raises:
         ScepflowError: no certificate came of it; its ``exit_code`` says why.
     """
-    runner = _Runner(pipeline, emit=emit, state=state, system=system or System())
+    system = system or System()
+    runner = _Runner(
+        pipeline,
+        emit=emit,
+        state=state,
+        system=system,
+        transaction_id=transaction_id or system.random_bytes(16).hex(),
+        resume=resume,
+    )
     started_s = runner.system.monotonic_s()
 
     def finished(outcome: str, exit_code: int, error: str = "") -> None:
@@ -137,18 +150,26 @@ def run_pipeline(
 
 class _Runner:
     def __init__(
-        self, pipeline: Pipeline, *, emit: Callable[[Event], None], state: StateDirectory, system: System
+        self,
+        pipeline: Pipeline,
+        *,
+        emit: Callable[[Event], None],
+        state: StateDirectory,
+        system: System,
+        transaction_id: str,
+        resume: bool,
     ) -> None:
         self.pipeline = pipeline
         self.system = system
         self.context = make_run(pipeline, emit, system)
-        self.transaction_id = system.random_bytes(16).hex()
+        self.transaction_id = transaction_id
+        self.resumed = resume
         self.attempt = state.attempt(pipeline.file, self.transaction_id)
 
     def run(self) -> Outcome:
         """Take the stages in their order; what must not be lost is on disk before it is needed."""
         pipeline, run = self.pipeline, self.context
-        sent = False
+        sent = self.resumed
         try:
             key = self._key()
             csr = self._csr(key)
@@ -218,11 +239,12 @@ class _Runner:
             transaction_id=self.transaction_id,
             message_type=MessageType.RENEWAL_REQ if renewal else MessageType.PKCS_REQ,
             previous=identity.certificate if existing else None,
+            resumed=self.resumed,
         )
 
     def _enroll(self, enrollment: Enrollment, connection: Connection) -> Issued:
         """Send the request, then poll until the CA has decided or the poller gives up."""
-        event = self._exchange(enrollment, connection, poll=0)
+        event = self._exchange(enrollment, connection, poll=int(self.resumed))
         if isinstance(event, Pending):
             event = self._poll(enrollment, connection)
         if isinstance(event, Issued):
@@ -232,8 +254,8 @@ class _Runner:
     def _poll(self, enrollment: Enrollment, connection: Connection) -> Issued | Rejected:
         asked_s = self.system.monotonic_s()
         lost: TransportError | None = None
-        poll = 0
-        for poll, delay_s in enumerate(self._delays_s(), start=1):
+        poll = first = int(self.resumed)
+        for poll, delay_s in enumerate(self._delays_s(), start=first + 1):
             self.tell(
                 PollScheduled,
                 transaction_id=self.transaction_id,

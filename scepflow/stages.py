@@ -219,6 +219,19 @@ class OutputSink(Stage, frozen=True, kw_only=True):
         """
         return Prepared(commit=lambda: self.write(issued, run))
 
+    def write_crl(self, crl: x509.CertificateRevocationList, run: Run) -> str | None:  # noqa: ARG002  # for those that take one
+        """Deliver the CA's certificate revocation list, whose issuer and signature are verified.
+
+        ``scepflow getcrl --deliver`` calls it. The default takes none. A file is replaced whole or not at all.
+
+        Returns:
+            Where it went, one short line for the user, or None if this sink takes no CRL.
+
+        Raises:
+            SinkError: the output could not be written; what was there before still is.
+        """
+        return None
+
     def describe(self) -> str:
         """Return where the output goes, one short line for the user, without secrets."""
         return self.stage_name()

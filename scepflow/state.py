@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["Attempt", "StateDirectory", "default_state_path"]
+
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class StateError(ScepflowError):
@@ -56,7 +59,12 @@ class StateDirectory:
         """Return the place for one enrollment attempt of a pipeline.
 
         Two pipelines of one name in different folders have different places.
+
+        Raises:
+            ValueError: the transaction id is not fit to name a folder.
         """
+        if not _FOLDER_NAME.fullmatch(transaction_id):
+            raise ValueError(f"not a transaction id: {transaction_id!r}")
         place = hashlib.sha256(os.fsencode(pipeline_file)).hexdigest()[:8]
         return Attempt(self.path / f"{pipeline_file.stem}-{place}" / transaction_id)
 

@@ -166,3 +166,54 @@ def test_strict_refuses_a_ca_that_offers_too_little(world):
     world.responder.knobs = Knobs(capabilities="DES3\nSHA-1\n")
     with pytest.raises(TrustError, match="strict"):
         authenticate(world, security="strict")
+
+
+# Without GetCACert
+
+
+def from_files(world, **options):
+    return authenticate(world, fingerprint=None, fetch_certificates=False, **options)
+
+
+def test_certificates_from_files_need_no_get_ca_cert(ra_world):
+    ra = ra_world.authority.ra
+    ca = from_files(
+        ra_world,
+        certificate=save(ra_world, "ca.pem", ra_world.authority.certificate),
+        signing_certificate=save(ra_world, "signing.pem", ra.signing.certificate),
+        encryption_certificate=save(ra_world, "encryption.pem", ra.encryption.certificate),
+    )
+    assert ra_world.operations == ["GetCACaps"]
+    assert ca.bundle.signers == (ra.signing.certificate,)
+    assert ca.bundle.recipient == ra.encryption.certificate
+    assert ca.bundle.anchors == (ra_world.authority.certificate,)
+    assert ra_world.warnings == []
+
+
+def test_the_signer_s_file_alone_is_enough(world):
+    ca = from_files(world, signing_certificate=save(world, "ca.pem", world.authority.certificate))
+    assert ca.bundle.signers == ca.bundle.anchors == (world.authority.certificate,)
+    assert ca.bundle.recipient == world.authority.certificate
+
+
+def test_a_ca_file_alone_is_enough(world):
+    ca = from_files(world, certificate=save(world, "ca.pem", world.authority.certificate))
+    assert ca.bundle.ca_certificate == world.authority.certificate
+
+
+def test_a_fingerprint_may_choose_among_the_files(ra_world):
+    ra = ra_world.authority.ra
+    file = save(ra_world, "all.pem", *ra_world.authority.bundle())
+    named = f"sha256:{ra.signing.certificate.fingerprint(hashes.SHA256()).hex()}"
+    assert from_files(ra_world, certificate=file, signing_certificate=named).bundle.signers == (
+        ra.signing.certificate,
+    )
+    with pytest.raises(OptionError, match="no certificate in the files") as caught:
+        from_files(ra_world, certificate=file, encryption_certificate="sha256:" + "0" * 64)
+    assert caught.value.where == "ca.encryption_certificate"
+
+
+def test_without_get_ca_cert_a_server_that_is_not_there_is_said(world):
+    world.answers["GetCACaps"] = GONE
+    with pytest.raises(TransportError):
+        from_files(world, certificate=save(world, "ca.pem", world.authority.certificate))

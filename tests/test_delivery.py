@@ -3,7 +3,7 @@
 import pytest
 from run_fixtures import Box
 
-from scepflow.delivery import deliver, describe
+from scepflow.delivery import deliver, deliver_crl, describe
 from scepflow.errors import SinkError
 from scepflow.stages import OutputSink, Prepared
 
@@ -113,3 +113,42 @@ def test_a_sink_that_cannot_say_where_it_writes_is_called_by_its_name():
 
 def test_no_sinks_are_no_deliveries(issued, stage_run):
     assert _deliver({}, issued, stage_run) == ()
+
+
+# CRLs
+
+
+class Lists(Written, frozen=True, kw_only=True, tag="lists"):
+    """Takes CRLs, and fails where it is told."""
+
+    error: Exception | None = None
+
+    def write_crl(self, crl, run):
+        if self.error:
+            raise self.error
+        self.log.append(f"{self.name} has {crl}")
+        return "crls/\x1b[31mca.crl"
+
+
+def test_a_crl_goes_to_the_sinks_that_take_one(stage_run, recorded_events, log):
+    sinks = {"plain": Written(name="plain", log=log), "lists": Lists(name="lists", log=log)}
+    deliveries = deliver_crl(sinks, "a CRL", stage_run, monotonic_s=iter((0, 1, 2.5)).__next__)
+    assert log == ["lists has a CRL"]
+    assert [(d.sink, d.detail, d.error) for d in deliveries] == [("lists", r"crls/\x1b[31mca.crl", None)]
+    assert [(event.sink, event.elapsed_s) for event in recorded_events] == [("lists", 1.5)]
+
+
+def test_a_sink_that_cannot_take_a_crl_stops_no_other(stage_run, recorded_events, log):
+    sinks = {
+        "full": Lists(name="full", log=log, error=SinkError("the disk is full")),
+        "buggy": Lists(name="buggy", log=log, error=KeyError("x")),
+        "lists": Lists(name="lists", log=log),
+    }
+    deliveries = deliver_crl(sinks, "a CRL", stage_run, monotonic_s=iter(range(9)).__next__)
+    assert [delivery.error is None for delivery in deliveries] == [False, False, True]
+    assert "lists broke: KeyError" in deliveries[1].error.message
+    assert [type(event).__name__ for event in recorded_events] == [
+        "SinkFailed",
+        "SinkFailed",
+        "SinkDelivered",
+    ]

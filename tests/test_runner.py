@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from run_fixtures import NOW, Box, Delays, GivenKey, Wire, World, new_rsa_key
 
 from scepflow.engine.enrollment import Enrollment
@@ -481,3 +481,99 @@ def test_http_errors_without_a_reply_are_transport_errors(world):
     world.answers["PKIOperation"] = HttpResponse(status=500, body=b"out of paper")
     with pytest.raises(TransportError, match="HTTP 500"):
         world.run()
+
+
+# -- a transaction that was begun before
+
+
+def test_the_transaction_id_may_be_given(world):
+    run_pipeline(
+        world.pipeline(),
+        emit=world.events.append,
+        state=world.state,
+        system=world.system,
+        transaction_id="97CCDD49F8318691928A4113B43A5CE9",
+    )
+    assert world.responder.requests[-1].transaction_id == "97CCDD49F8318691928A4113B43A5CE9"
+
+
+def _resume(world, **changed):
+    return run_pipeline(
+        world.pipeline(**changed),
+        emit=world.events.append,
+        state=world.state,
+        system=world.system,
+        transaction_id="ABCD",
+        resume=True,
+    )
+
+
+def _begin(world, *, pending):
+    """Send a request that the CA does not decide at once."""
+    world.responder.knobs = Knobs(pending=pending)
+    with pytest.raises(PendingError):
+        run_pipeline(
+            world.pipeline(poller=Delays(seconds=())),
+            emit=world.events.append,
+            state=world.state,
+            system=world.system,
+            transaction_id="ABCD",
+        )
+    world.events.clear()
+
+
+def test_a_resumed_run_polls_at_once_and_goes_on_counting(world):
+    _begin(world, pending=3)
+    outcome = _resume(world)
+    assert world.box == [outcome.credential]
+    types = [request.message_type for request in world.responder.requests]
+    assert types == [MessageType.PKCS_REQ, *[MessageType.CERT_POLL] * 3]
+    assert world.slept_s == [60, 120]
+    sent = [event for event in world.events if type(event).__name__ == "RequestSent"]
+    assert [(event.message_type, event.poll) for event in sent] == [("CertPoll", n) for n in (1, 2, 3)]
+    assert world.kept == []
+
+
+def test_a_resumed_run_that_is_still_pending_has_counted_its_first_poll(world):
+    _begin(world, pending=9)
+    with pytest.raises(PendingError) as caught:
+        _resume(world, poller=Delays(seconds=(60,)))
+    assert (caught.value.polls, caught.value.waited_s) == (2, 60)
+
+
+def test_a_resumed_run_that_reaches_nobody_keeps_what_was_kept(world):
+    _begin(world, pending=1)
+    kept = world.kept
+    world.answers["GetCACert"] = GONE
+    with pytest.raises(TransportError):
+        _resume(world)
+    assert world.kept == kept
+
+
+def test_a_transaction_that_the_ca_does_not_know_is_rejected_and_forgotten(world):
+    with pytest.raises(RejectedError) as caught:
+        _resume(world)
+    assert caught.value.fail_info == FailInfo.BAD_CERT_ID
+    assert world.kept == []
+
+
+def test_a_run_without_get_ca_cert_takes_the_ca_from_its_file(world):
+    (world.directory / "ca.pem").write_bytes(world.authority.certificate.public_bytes(Encoding.PEM))
+    ca = {"fingerprint": None, "fetch_certificates": False, "signing_certificate": "ca.pem"}
+    outcome = world.run(world.pipeline(ca=ca))
+    assert outcome.credential.chain == (world.authority.certificate,)
+    assert world.operations == ["GetCACaps", "PKIOperation"]
+
+
+@pytest.mark.parametrize("cipher", ["blowfish-cbc", "des-cbc"])
+def test_what_sscep_can_say_is_said_by_choice_only(world, cipher):
+    weak = {"cipher": cipher, "digest": "md5"}
+    with pytest.raises(TrustError, match="need security = legacy"):
+        world.run(world.pipeline(ca=weak))
+    assert world.run(world.pipeline(ca=weak | {"security": "legacy"})).exit_code == 0
+    assert {"weak-request", "weak-reply"} <= set(world.warnings)
+
+
+def test_sha_224_is_used_when_it_is_asked_for(world):
+    world.run(world.pipeline(ca={"digest": "sha-224"}))
+    assert world.responder.requests[-1].digest.value == "sha-224"

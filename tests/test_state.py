@@ -111,3 +111,9 @@ def test_pipelines_of_one_name_in_two_folders_have_two_places(state):
     two = state.attempt(Path("/etc/b/gw1.toml"), "8f3a")
     assert one.path != two.path
     assert one.path.parent.name.startswith("gw1-")
+
+
+@pytest.mark.parametrize("transaction_id", ["", ".", "..", "../gw2", "a/b", "SSCEP transactionId", "x" * 65])
+def test_a_transaction_id_that_is_no_plain_name_is_no_folder(state, transaction_id):
+    with pytest.raises(ValueError, match="not a transaction id"):
+        state.attempt(Path("/etc/gw1.toml"), transaction_id)

@@ -5,17 +5,20 @@ Must never hold: how files are replaced (``outputs``).
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from scepflow.errors import OptionError, SinkError
 
 # Field types: msgspec resolves them when options are read.
 from scepflow.options import PathTemplate, Template
-from scepflow_bundled.outputs import FileSetSink, Output, check_directory, check_target
+from scepflow_bundled.outputs import FileSetSink, Output, check_directory, check_target, prepare_outputs
 from scepflow_bundled.rendering import certificates_pem, common_name, key_bytes, sha256_hex
 
 if TYPE_CHECKING:
@@ -30,10 +33,10 @@ _MODES = {"private": 0o700, "certs": 0o755, "ca": 0o755, "crls": 0o755}
 
 
 class IsakmpdSink(FileSetSink, frozen=True, kw_only=True, tag="isakmpd"):
-    """The directory tree of OpenBSD's isakmpd or iked: key, certificate and issuing CA.
+    """The directory tree of OpenBSD's isakmpd or iked: key, certificate, issuing CA and its CRL.
 
-    Writes private/local.key (0600), certs/ID.crt and ca/ISSUER.crt, makes crls/,
-    and makes directories that are missing.
+    Writes private/local.key (0600), certs/ID.crt and ca/ISSUER.crt, and makes
+    directories that are missing. ``scepflow getcrl --deliver`` writes crls/ISSUER.crl.
 
         [sink.isakmpd]
         base = "/etc/isakmpd"
@@ -98,6 +101,13 @@ class IsakmpdSink(FileSetSink, frozen=True, kw_only=True, tag="isakmpd"):
             *(_public(_authority_path(base / "ca", ca), ca) for ca in authorities),
         ]
 
+    def write_crl(self, crl: x509.CertificateRevocationList, run: Run) -> str:
+        """Put the CRL into crls/ under its issuer's name, which tells the CRLs of several CAs apart."""
+        path = _crl_path(run.path(self._base()) / "crls", crl)
+        output = Output(path=path, content=crl.public_bytes(Encoding.PEM), mode=0o644)
+        prepare_outputs([output], directories=self.directories(run)).commit()
+        return f"{self._base()}/crls/{path.name}"
+
 
 def _public(path: Path, certificate: x509.Certificate) -> Output:
     return Output(path=path, content=certificates_pem([certificate]), mode=0o644)
@@ -126,6 +136,21 @@ def _authority_path(directory: Path, certificate: x509.Certificate) -> Path:
     name = _file_name(common_name(certificate)) or fingerprint[:16]
     path = directory / f"{name}.crt"
     return directory / f"{name}-{fingerprint[:8]}.crt" if _holds_another(path, certificate) else path
+
+
+def _crl_path(directory: Path, crl: x509.CertificateRevocationList) -> Path:
+    """Return the CRL's file: its issuer's common name, and a digest where that name is another issuer's."""
+    names = crl.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+    digest = hashlib.sha256(crl.issuer.public_bytes()).hexdigest()
+    name = (_file_name(str(names[0].value)) if names else "") or digest[:16]
+    path = directory / f"{name}.crl"
+    try:
+        other = x509.load_pem_x509_crl(path.read_bytes()).issuer != crl.issuer
+    except OSError:
+        other = False  # nothing there, or a problem that staging will report
+    except ValueError:
+        other = True
+    return directory / f"{name}-{digest[:8]}.crl" if other else path
 
 
 def _holds_another(path: Path, certificate: x509.Certificate) -> bool:

@@ -29,7 +29,17 @@ COMMANDS = {
         "Show each value of a pipeline that is in force, and its origin.",
     ),
     "schema": ("scepflow.cli.pipelines:schema", "Print the JSON Schema of pipeline files, for editors."),
+    "getca": ("scepflow.cli.queries:getca", "Show the CA's certificates, and which would be used."),
+    "getcaps": ("scepflow.cli.queries:getcaps", "Show what the CA says it can do."),
+    "getnextca": ("scepflow.cli.queries:getnextca", "Get the certificates that will follow the CA's."),
+    "getcert": ("scepflow.cli.queries:getcert", "Get a certificate that the CA has issued."),
+    "getcrl": ("scepflow.cli.queries:getcrl", "Get the CA's certificate revocation list."),
     "plugins": ("scepflow.cli.plugins:plugins", "List the stages that are installed, and broken plugins."),
+    "doctor": (
+        "scepflow.cli.doctor:doctor",
+        "Show what a CA offers, who would encrypt and sign, and how to pin it.",
+    ),
+    "decode": ("scepflow.cli.decode:decode", "Show what is in any SCEP message, request or answer."),
     "testca": ("scepflow.cli.testca:testca", "Serve a test CA on loopback; never for production."),
 }
 """Command → where it is, as ``module:attribute``, and its line in ``scepflow --help``."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scepflow.events import Event
     from scepflow.registry import Registry
 
-__all__ = ["rehearse_file"]
+__all__ = ["line_as_dict", "rehearse_file", "stage_lines"]
 
 _COLORS = {"ok": "green", "FAIL": "red", "-": "yellow"}
 
@@ -59,7 +59,7 @@ def rehearse_file(file: str, *, registry: Registry, invocation: Invocation, as_j
             click.echo(text)
     return document | {
         "exit_code": code,
-        "lines": [_as_dict(line) for line in lines],
+        "lines": [line_as_dict(line) for line in lines],
         "warnings": warnings,
     }
 
@@ -67,17 +67,28 @@ def rehearse_file(file: str, *, registry: Registry, invocation: Invocation, as_j
 def _screen(name: str, lines: Sequence[Line], warnings: Sequence[dict[str, str]]) -> Iterator[str]:
     heading = click.style(f"dry run of {name}:", bold=True)
     yield f"{heading} nothing is sent that could issue a certificate or use up a challenge"
-    width = max(9, *(len(line.topic) for line in lines))
-    for line in lines:
-        yield f"  {line.topic:{width}}  {shout(f'{line.status:4}', _COLORS[line.status])}  {line.text}"
-        if line.error and line.error.hint:
-            yield from (f"  {'':{width}}        {hint}" for hint in line.error.hint.splitlines())
+    width = _width(lines)
+    yield from stage_lines(lines)
     for warning in warnings:
         label = shout("warning".ljust(width), "yellow")
         yield f"  {label}        {warning['text']}"
 
 
-def _as_dict(line: Line) -> dict[str, Any]:
+def _width(lines: Sequence[Line]) -> int:
+    return max(9, *(len(line.topic) for line in lines))
+
+
+def stage_lines(lines: Sequence[Line]) -> Iterator[str]:
+    """Yield how each part would go, with what to do where it would fail."""
+    width = _width(lines)
+    for line in lines:
+        yield f"  {line.topic:{width}}  {shout(f'{line.status:4}', _COLORS[line.status])}  {line.text}"
+        if line.error and line.error.hint:
+            yield from (f"  {'':{width}}        {hint}" for hint in line.error.hint.splitlines())
+
+
+def line_as_dict(line: Line) -> dict[str, Any]:
+    """Return how a part would go as JSON-able values."""
     return {
         "topic": line.topic,
         "status": line.status,

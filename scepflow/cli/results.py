@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from scepflow.errors import ScepflowError
     from scepflow.events import Event
 
-__all__ = ["Result", "common_code", "error_as_dict", "result_lines", "summary", "warnings_of"]
+__all__ = [
+    "Result",
+    "common_code",
+    "delivery_as_dict",
+    "error_as_dict",
+    "result_lines",
+    "summary",
+    "warnings_of",
+]
 
 EXIT_MIXED = 7
 _COLORS = {"issued": "green", "pending": "yellow"}
@@ -68,7 +76,7 @@ class Result:
             "outcome": self.outcome,
             "exit_code": self.exit_code,
             **{name: _plain(getattr(issued, name, None)) for name in certificate},
-            "deliveries": [_delivery_as_dict(delivery) for delivery in self.deliveries],
+            "deliveries": [delivery_as_dict(delivery) for delivery in self.deliveries],
             "kept_at": self.kept_at,
             "error": error_as_dict(self.error),
             "problems": list(self.problems),
@@ -93,7 +101,8 @@ def error_as_dict(error: ScepflowError | None) -> dict[str, Any] | None:
     return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
 
 
-def _delivery_as_dict(delivery: Delivery) -> dict[str, Any]:
+def delivery_as_dict(delivery: Delivery) -> dict[str, Any]:
+    """Return what became of a sink as JSON-able values."""
     return {
         "sink": delivery.sink,
         "delivered": delivery.error is None,

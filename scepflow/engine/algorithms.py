@@ -12,7 +12,7 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.decrepit.ciphers.algorithms import Blowfish, TripleDES
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
@@ -114,6 +114,7 @@ class Cipher(Enum):
     AES256 = "aes-256-cbc"
     DES3 = "3des-cbc"
     DES = "des-cbc"
+    BLOWFISH = "blowfish-cbc"
 
     @property
     def oid(self) -> Oid:
@@ -142,11 +143,13 @@ _CIPHERS = {
     Cipher.DES3: _Cipher(oids.DES_EDE3_CBC, 24, 8, TripleDES),
     # OpenSSL 3 has no single DES; EDE with three equal keys is the same cipher.
     Cipher.DES: _Cipher(oids.DES_CBC, 8, 8, lambda key: TripleDES(key * 3)),
+    Cipher.BLOWFISH: _Cipher(oids.BLOWFISH_CBC, 16, 8, Blowfish),  # as sscep sends it
 }
-_WEAK: frozenset[Digest | Cipher | None] = frozenset({Digest.MD5, Digest.SHA1, Cipher.DES, Cipher.DES3})
+_LEGACY: frozenset[Digest | Cipher | None] = frozenset({Digest.MD5, Cipher.DES, Cipher.BLOWFISH})
+_WEAK: frozenset[Digest | Cipher | None] = _LEGACY | frozenset((Digest.SHA1, Cipher.DES3))
 _REFUSED_IN_REPLIES: dict[Security, frozenset[Digest | Cipher | None]] = {
     Security.STRICT: _WEAK,
-    Security.DEFAULT: frozenset({Digest.MD5}),
+    Security.DEFAULT: frozenset({Digest.MD5, Cipher.BLOWFISH}),  # micromdm and step-ca answer in DES
     Security.LEGACY: frozenset(),
 }
 _CIPHER_BY_OID = {row.oid: cipher for cipher, row in _CIPHERS.items()}
@@ -190,9 +193,10 @@ def choose(
     )
     cipher = cipher or (Cipher.AES128 if capabilities.aes else Cipher.DES3)
     method = method or ("POST" if capabilities.post else "GET")
-    if security is not Security.LEGACY and (digest is Digest.MD5 or cipher is Cipher.DES):
+    legacy = [part for part in (digest, cipher) if part in _LEGACY]
+    if legacy and security is not Security.LEGACY:
         raise TrustError(
-            f"requests in {digest.value if digest is Digest.MD5 else cipher.value} need security = legacy",
+            f"requests in {_listed(legacy)} need security = legacy",
             check="algorithms",
             hint="leave digest and cipher on auto",
         )

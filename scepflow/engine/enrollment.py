@@ -6,13 +6,14 @@ holds the ways between. Must never hold: a wait, a retry or a file.
 
 from __future__ import annotations
 
+import hashlib
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepflow.engine import asn1, certificates, oids, trust
 from scepflow.engine.algorithms import Choice, Cipher, Digest, Security
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from scepflow.engine.exchange import HttpRequest, HttpResponse
     from scepflow.engine.trust import Bundle
 
-__all__ = ["Enrollment", "Issued", "Pending", "Rejected"]
+__all__ = ["Enrollment", "Issued", "Pending", "Rejected", "key_transaction_id"]
 
 CLOCK_TOLERANCE = timedelta(hours=1)
 """How far in the future a new certificate may begin: clocks differ (Q-121)."""
@@ -91,6 +92,7 @@ class Enrollment:
         transaction_id: new for each enrollment, printable text (Q-007).
         message_type: PKCSReq, or RenewalReq.
         previous: the certificate that is renewed; the same one coming back is an error.
+        resumed: whether the request has been sent before, by another process: the first message is a CertPoll.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Enrollment:
         transaction_id: str,
         message_type: MessageType = MessageType.PKCS_REQ,
         previous: x509.Certificate | None = None,
+        resumed: bool = False,
     ) -> None:
         password = challenge_password(csr) or channel.challenge_password
         self.channel = replace(channel, challenge_password=password)
@@ -108,7 +111,7 @@ class Enrollment:
         self.transaction_id = transaction_id
         self.message_type = message_type
         self.previous = previous
-        self.state = State.READY
+        self.state = State.AWAITING if resumed else State.READY
         self.sent: Message | None = None
 
     def _step(self, step: Step) -> None:
@@ -342,6 +345,16 @@ def _text(der: bytes) -> str:
 
 def _certificate(text: str) -> x509.Certificate:
     return certificates.load_certificates([b64decode(text)])[0]
+
+
+def key_transaction_id(csr: x509.CertificateSigningRequest) -> str:
+    """Return the transaction id that sscep uses: MD5 of the request's SubjectPublicKeyInfo, 32 upper-case hex digits.
+
+    The same key always gives the same one, so a resumed enrollment needs no memory; but some
+    CAs answer a known transaction with the old certificate (Q-007).
+    """
+    key_der = csr.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.md5(key_der, usedforsecurity=False).hexdigest().upper()  # a name, also under FIPS
 
 
 def challenge_password(csr: x509.CertificateSigningRequest) -> str | None:

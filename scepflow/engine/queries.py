@@ -6,7 +6,8 @@ GetCACert, whose answer `trust.authenticate` judges.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,16 +20,18 @@ from scepflow.engine.checks import Checks
 from scepflow.engine.exchange import HttpRequest, cms_body, http_error
 from scepflow.engine.messages import MessageType, PkiStatus, fail_info_name
 from scepflow.engine.urls import operation_url
-from scepflow.errors import ProtocolError, RejectedError, TrustError
+from scepflow.errors import PendingError, ProtocolError, RejectedError, TrustError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from scepflow.engine.channel import Channel
+    from scepflow.engine.checks import Finding
     from scepflow.engine.exchange import HttpResponse
     from scepflow.engine.trust import Bundle
 
 __all__ = [
+    "Answer",
     "ca_caps_request",
     "ca_cert_request",
     "certificate_request",
@@ -42,6 +45,16 @@ __all__ = [
 ]
 
 MAX_CAPS_BYTES = 64 << 10  # S-031
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[_Value]):
+    """What was asked for, verified, and what should be said about the reply it came in."""
+
+    value: _Value
+    findings: tuple[Finding, ...] = ()
 
 
 def ca_caps_request(url: str, identifier: str | None = None) -> HttpRequest:
@@ -91,7 +104,7 @@ def parse_next_ca(
     bundle: Bundle,
     security: Security = Security.DEFAULT,
     relaxed: frozenset[str] = frozenset(),
-) -> tuple[x509.Certificate, ...]:
+) -> Answer[tuple[x509.Certificate, ...]]:
     """Return the CA's next certificates, signed by the current CA (C-120, S-084).
 
     An RA may sign them only if it is pinned: they become trust anchors, and an RA
@@ -109,78 +122,119 @@ def parse_next_ca(
     signed = cms.parse_signed_data(cms_body(response))
     signer = attributes.only_signer(signed)
     trusted = [c for c in bundle.signers if trust.is_ca(c)] or bundle.signers
-    attributes.verify(signed, signer, trusted=trusted, security=security, checks=Checks(relaxed))
+    checks = Checks(relaxed)
+    attributes.verify(signed, signer, trusted=trusted, security=security, checks=checks)
     if signed.content:
         following = cms.parse_signed_data(signed.content).certificates()
     else:
         following = tuple(c for c in signed.certificates() if c not in bundle.certificates)
     if not following:
         raise ProtocolError("no next CA certificate in the reply", section="RFC 8894 §4.7.1")
-    return following
-
-
-def _issuer_and_serial(channel: Channel, serial_number: int) -> bytes:
-    issuer = asn1.certificate_names(channel.bundle.ca_certificate)[2]
-    return asn1.wrap(0x30, issuer + asn1.encode(serial_number))
+    return Answer(following, tuple(checks.findings))
 
 
 def certificate_request(
-    channel: Channel, serial_number: int, *, transaction_id: str, sender_nonce: bytes, now: datetime
+    channel: Channel,
+    serial_number: int,
+    *,
+    issuer_der: bytes | None = None,
+    transaction_id: str,
+    sender_nonce: bytes,
+    now: datetime,
 ) -> tuple[Message, HttpRequest]:
-    """Return the question for a certificate of this CA (RFC 8894 §3.3.4 GetCert and GetCRL)."""
+    """Return the question for a certificate (RFC 8894 §3.3.4 GetCert and GetCRL).
+
+    Args:
+        channel: the way to the CA.
+        serial_number: the certificate's.
+        issuer_der: DER of its issuer's Name; this CA's when None.
+        transaction_id: new for each question, printable text.
+        sender_nonce: 16 fresh random bytes.
+        now: current time, aware UTC.
+    """
     message = Message(type=MessageType.GET_CERT, transaction_id=transaction_id, sender_nonce=sender_nonce)
-    return message, channel.request(message, _issuer_and_serial(channel, serial_number), now=now)
+    return message, channel.request(message, _content(channel, serial_number, issuer_der), now=now)
 
 
 def crl_request(
-    channel: Channel, serial_number: int, *, transaction_id: str, sender_nonce: bytes, now: datetime
+    channel: Channel,
+    serial_number: int,
+    *,
+    issuer_der: bytes | None = None,
+    transaction_id: str,
+    sender_nonce: bytes,
+    now: datetime,
 ) -> tuple[Message, HttpRequest]:
-    """Return the question for the CRL that covers a certificate (RFC 8894 §3.3.4 GetCert and GetCRL)."""
+    """Return the question for the CRL that covers a certificate; arguments are those of `certificate_request`."""
     message = Message(type=MessageType.GET_CRL, transaction_id=transaction_id, sender_nonce=sender_nonce)
-    return message, channel.request(message, _issuer_and_serial(channel, serial_number), now=now)
+    return message, channel.request(message, _content(channel, serial_number, issuer_der), now=now)
+
+
+def _content(channel: Channel, serial_number: int, issuer_der: bytes | None) -> bytes:
+    """Return the IssuerAndSerialNumber (C-117)."""
+    issuer = issuer_der or asn1.certificate_names(channel.bundle.ca_certificate)[2]
+    return asn1.wrap(0x30, issuer + asn1.encode(serial_number))
 
 
 def parse_certificate(
-    channel: Channel, message: Message, response: HttpResponse, *, serial_number: int, now: datetime
-) -> x509.Certificate:
+    channel: Channel,
+    message: Message,
+    response: HttpResponse,
+    *,
+    serial_number: int,
+    issuer_der: bytes | None = None,
+    now: datetime,
+) -> Answer[x509.Certificate]:
     """Return the certificate that was asked for, its chain verified (C-118).
 
     Raises:
-        RejectedError: the CA said no.
+        RejectedError, PendingError: the CA said no, or has not decided.
         TrustError: another certificate came, or it does not chain to the CA.
         ProtocolError, TransportError: see `Channel.reply`.
     """
-    for certificate in _answer(channel, message, response).certificates():
-        if (
-            certificate.serial_number == serial_number
-            and certificate.issuer == channel.bundle.ca_certificate.subject
-        ):
-            channel.bundle.verifier.chain(certificate, max(now, certificate.not_valid_before_utc))
-            return certificate
+    answer, checks = _answer(channel, message, response)
+    for certificate in answer.certificates():
+        named = _named(certificate.issuer, asn1.certificate_names(certificate)[0], channel, issuer_der)
+        if named and certificate.serial_number == serial_number:
+            _check_chain(channel.bundle, certificate, now, checks)
+            return Answer(certificate, tuple(checks.findings))
     raise TrustError("the CA sent another certificate than was asked for", check="certificate-key")
 
 
-def parse_crl(channel: Channel, message: Message, response: HttpResponse) -> x509.CertificateRevocationList:
+def _named(name: x509.Name, name_der: bytes, channel: Channel, issuer_der: bytes | None) -> bool:
+    """Tell whether a Name is that of the issuer that was asked about."""
+    return name == channel.bundle.ca_certificate.subject if issuer_der is None else name_der == issuer_der
+
+
+def _check_chain(bundle: Bundle, certificate: x509.Certificate, now: datetime, checks: Checks) -> None:
+    try:
+        bundle.verifier.chain(certificate, max(now, certificate.not_valid_before_utc))
+    except TrustError as error:
+        checks.require(False, "chain", f"the certificate does not chain to the CA: {error.message}")
+
+
+def parse_crl(
+    channel: Channel, message: Message, response: HttpResponse, *, issuer_der: bytes | None = None
+) -> Answer[x509.CertificateRevocationList]:
     """Return the CRL, issued and signed by the CA (C-119).
 
     Raises:
-        RejectedError: the CA said no.
+        RejectedError, PendingError: the CA said no, or has not decided.
         TrustError: it is not the CA's.
         ProtocolError, TransportError: see `Channel.reply`.
     """
-    return _verified_crl(_answer(channel, message, response), channel.bundle)
-
-
-def _verified_crl(answer: cms.SignedData, bundle: Bundle) -> x509.CertificateRevocationList:
-    if not answer.crls_der:
+    answer, checks = _answer(channel, message, response)
+    crls = [_load_crl(der) for der in answer.crls_der]
+    if not crls:
         raise ProtocolError("no CRL in the reply", section="RFC 8894 §3.3.4 GetCert and GetCRL")
     issuers = [
-        c for c in bundle.certificates if c.subject == bundle.ca_certificate.subject and trust.is_ca(c)
+        c
+        for c in channel.bundle.certificates
+        if trust.is_ca(c) and _named(c.subject, asn1.certificate_names(c)[2], channel, issuer_der)
     ]
-    for crl in map(_load_crl, answer.crls_der):
-        if any(crl.issuer == issuer.subject and _signed_by(crl, issuer) for issuer in issuers):
-            return crl
-    raise TrustError("the CRL is not signed by the CA that was asked about", check="chain")
+    signed = [crl for crl in crls if any(_signed_by(crl, issuer) for issuer in issuers)]
+    checks.require(signed, "chain", "the CRL is not signed by the CA that was asked about")
+    return Answer((signed or crls)[0], tuple(checks.findings))
 
 
 def _load_crl(der: bytes) -> x509.CertificateRevocationList:
@@ -195,22 +249,25 @@ def _load_crl(der: bytes) -> x509.CertificateRevocationList:
 def _signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     key = certificates.public_key(issuer)
     try:
-        return crl.is_signature_valid(key)  # type: ignore[arg-type]  # a key of another type raises TypeError
+        return crl.issuer == issuer.subject and crl.is_signature_valid(key)  # type: ignore[arg-type]  # a key of another type raises TypeError
     except (TypeError, ValueError, UnsupportedAlgorithm):
         return False
 
 
-def _answer(channel: Channel, message: Message, response: HttpResponse) -> cms.SignedData:
+def _answer(channel: Channel, message: Message, response: HttpResponse) -> tuple[cms.SignedData, Checks]:
     cert_rep, checks = channel.reply(message, response)
     if cert_rep.pki_status is PkiStatus.SUCCESS:
-        return channel.open(cert_rep, checks)
-    name = (
-        cert_rep.pki_status.name
-        if cert_rep.pki_status is PkiStatus.PENDING
-        else fail_info_name(cert_rep.fail_info)
-    )
+        return channel.open(cert_rep, checks), checks
+    if cert_rep.pki_status is PkiStatus.PENDING:
+        raise PendingError(
+            f"the CA has not decided whether to answer {message.type.title}",
+            transaction_id=message.transaction_id,
+            polls=0,
+            waited_s=0,
+            hint="its operator must approve the question; ask again later",
+        )
     raise RejectedError(
-        f"the CA did not answer {message.type.title}: {name}",
+        f"the CA did not answer {message.type.title}: {fail_info_name(cert_rep.fail_info)}",
         fail_info=cert_rep.fail_info,
         fail_info_text=cert_rep.fail_info_text,
         transaction_id=message.transaction_id,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-__all__ = ["Bundle", "authenticate", "fingerprint", "parse_certificates"]
+__all__ = ["Bundle", "authenticate", "fingerprint", "parse_certificates", "pinned"]
 
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s([^-]*)-----END \1-----")
 _HASHES: dict[str, Callable[[], hashes.HashAlgorithm]] = {
@@ -131,6 +131,8 @@ class ChainVerifier:
         Raises:
             TrustError: it does not chain to an anchor, or something on the way is not valid.
         """
+        if not self._anchors:
+            raise TrustError("no CA certificate is known to verify it with", check="chain")
         target = _for_openssl([certificate])
         if not target:
             raise TrustError("OpenSSL cannot read the certificate", check="chain")
@@ -169,12 +171,12 @@ def _at_fault(error: crypto.X509StoreContextError) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """What GetCACert gave, authenticated.
+    """What GetCACert gave, authenticated; or what files say instead.
 
     Attributes:
         certificates: those that chain to an anchor, in the order they came.
-        anchors: the certificates that were pinned, by fingerprint or file.
-        ca_certificate: the CA certificate that issues.
+        anchors: the CA certificates that were pinned, by fingerprint or file; empty only if `pinned` got none.
+        ca_certificate: the CA certificate that issues; the pinned signer where no CA certificate is known.
         recipient: the certificate that requests are encrypted for.
         signers: the certificates that may sign replies.
         by: how it was authenticated, for humans.
@@ -243,14 +245,8 @@ def authenticate(
             hint=_seen(certificates),
         )
     receiver = _named(delivered, recipient, "encryption") if recipient else choose_recipient(delivered, now)
-    if not recipient and _can_receive(receiver) and _recipient_rank(receiver) == _UNFIT:
-        subject = sanitise(receiver.subject.rfc4514_string())
-        findings.append(
-            Finding(
-                "recipient-usage",
-                f"the key usage of {subject} does not allow what it is used for: encryption",
-            )
-        )
+    if not recipient:
+        findings += _unfit(receiver)
     return Bundle(
         certificates=tuple(kept),
         anchors=trusted_roots,
@@ -261,6 +257,64 @@ def authenticate(
         verifier=verifier,
         findings=tuple(findings),
     )
+
+
+def _unfit(recipient: x509.Certificate) -> list[Finding]:
+    """Return what should be said about the choice of a recipient that nobody pinned."""
+    if not can_receive(recipient) or _recipient_rank(recipient) != _UNFIT:
+        return []
+    subject = sanitise(recipient.subject.rfc4514_string())
+    text = f"the key usage of {subject} does not allow what it is used for: encryption"
+    return [Finding("recipient-usage", text)]
+
+
+def pinned(
+    certificates: Sequence[x509.Certificate],
+    *,
+    signer: x509.Certificate | None = None,
+    recipient: x509.Certificate | None = None,
+    now: datetime,
+) -> Bundle:
+    """Return the CA as its user knows it, from files: no server was asked.
+
+    Each certificate is trusted exactly for what it was named for. The issuer of ``signer`` need
+    not be known, and being named ``signer`` or ``recipient`` makes nothing else trusted: where no CA
+    certificate is known, no certificate that is issued passes the check ``chain``.
+
+    Args:
+        certificates: the trust anchors; of them the CA certificates count.
+        signer: the only certificate that may sign replies; one of a CA is a trust anchor, too.
+        recipient: the certificate that requests are encrypted for; otherwise ``signer``.
+        now: current time, aware UTC.
+
+    Raises:
+        TrustError: there is neither a signer nor a valid CA certificate.
+    """
+    if signer is None:
+        bundle = authenticate(certificates, anchors=certificates, now=now)
+        return bundle if recipient is None else replace(bundle, recipient=recipient)
+    anchors = tuple(dict.fromkeys(c for c in (*certificates, signer) if is_ca(c)))
+    known = tuple(dict.fromkeys((*anchors, signer)))
+    used = dict.fromkeys((signer, recipient or signer))
+    return Bundle(
+        certificates=known,
+        anchors=anchors,
+        ca_certificate=_issuing_ca(known) if anchors else signer,
+        recipient=recipient or signer,
+        signers=(signer,),
+        by="certificate file",
+        verifier=ChainVerifier(anchors, ()),
+        findings=(*_outside(used, now), *([] if recipient else _unfit(signer))),
+    )
+
+
+def _outside(used: Iterable[x509.Certificate], now: datetime) -> list[Finding]:
+    """Return which certificates are used outside their time: whoever pins one has seen it, and is told."""
+    return [
+        Finding("pinned-validity", f"{sanitise(c.subject.rfc4514_string())} is not valid now, and used")
+        for c in used
+        if not c.not_valid_before_utc <= now <= c.not_valid_after_utc
+    ]
 
 
 def _not_authenticated(
@@ -322,11 +376,12 @@ def choose_recipient(certificates: Sequence[x509.Certificate], now: datetime) ->
         raise TrustError(
             "every certificate of the CA has expired or is not valid yet", check="ca-authentication"
         )
-    able = [c for c in valid if _can_receive(c)]
+    able = [c for c in valid if can_receive(c)]
     return min(able or valid, key=lambda c: (_recipient_rank(c), -c.not_valid_before_utc.timestamp()))
 
 
-def _can_receive(certificate: x509.Certificate) -> bool:
+def can_receive(certificate: x509.Certificate) -> bool:
+    """Tell whether something can be encrypted for a certificate's key: an RSA key of a bearable size (S-026)."""
     key = certificates.public_key(certificate)
     return isinstance(key, rsa.RSAPublicKey) and key.key_size <= MAX_RSA_BITS
 
@@ -341,3 +396,19 @@ def _recipient_rank(certificate: x509.Certificate) -> int:
     if not ca and (usage is None or usage.data_encipherment):
         return 3
     return 4 if ca and usage is None else _UNFIT
+
+
+_REASONS = {
+    1: "an RA's certificate whose key usage has keyEncipherment, the first choice of five",
+    2: "a CA's certificate whose key usage has keyEncipherment, the second choice of five",
+    3: "an RA's certificate whose key usage says nothing against it, the third choice of five",
+    4: "a CA's certificate without a key usage, the fourth choice of five",
+    _UNFIT: "its key usage does not allow it, so it is taken only where nothing better came",
+}
+
+
+def recipient_reason(certificate: x509.Certificate) -> str:
+    """Return in words where a certificate stands in the order of `choose_recipient`."""
+    if not can_receive(certificate):
+        return "its key cannot decrypt; only a challenge could encrypt"
+    return _REASONS[_recipient_rank(certificate)]

@@ -33,24 +33,28 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         url: address of the SCEP service; without a path ``/cgi-bin/pkiclient.exe`` is used.
         fingerprint: digest of a CA certificate's DER, ``sha256:`` and 64 hex digits (or several); ``sha1:`` needs ``security = "legacy"``.
         certificate: file with trusted CA certificates, PEM or DER, instead of or beside a fingerprint.
+        fetch_certificates: ``false`` never asks GetCACert: the files named here are all that is known of the CA, and a ``signing_certificate`` from a file is trusted by itself.
         identifier: CA identifier sent with GetCACert, for a server with several CAs.
         signing_certificate: fingerprint or file of the certificate that must sign replies.
         encryption_certificate: fingerprint or file of the certificate that requests are encrypted for.
         cipher: content cipher of requests; ``auto`` follows the CA's capabilities.
         digest: digest of requests; ``auto`` follows the CA's capabilities.
         method: how pki_messages are sent; ``auto`` follows the CA's capabilities.
-        security: ``strict`` refuses SHA-1 and DES, ``default`` reads them in replies, ``legacy`` also sends MD5 and DES when told to.
+        security: ``strict`` refuses SHA-1 and DES, ``default`` reads them in replies, ``legacy`` also sends MD5, DES and Blowfish when told to.
         relax: names of single checks on replies to turn off, loudly.
     """
 
     url: UrlTemplate
     fingerprint: str | list[str] | None = None
     certificate: PathTemplate | None = None
+    fetch_certificates: bool = True
     identifier: Template | None = None
     signing_certificate: str | None = None
     encryption_certificate: str | None = None
-    cipher: Literal["auto", "aes-128-cbc", "aes-192-cbc", "aes-256-cbc", "3des-cbc", "des-cbc"] = "auto"
-    digest: Literal["auto", "sha-256", "sha-384", "sha-512", "sha-1", "md5"] = "auto"
+    cipher: Literal[
+        "auto", "aes-128-cbc", "aes-192-cbc", "aes-256-cbc", "3des-cbc", "des-cbc", "blowfish-cbc"
+    ] = "auto"
+    digest: Literal["auto", "sha-256", "sha-384", "sha-512", "sha-224", "sha-1", "md5"] = "auto"
     method: Literal["auto", "POST", "GET"] = "auto"
     security: Literal["strict", "default", "legacy"] = "default"
     relax: tuple[str, ...] = ()
@@ -65,6 +69,8 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             self._check_fingerprint(text)
         if self.relax:
             self._check_relax()
+        if not self.fetch_certificates:
+            self._check_files()
         from scepflow.engine.urls import check_url
 
         try:
@@ -93,6 +99,20 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 "a SHA-1 fingerprint can be forged",
                 where="fingerprint",
                 hint='use "sha256:" and 64 hex digits, or security = "legacy"',
+            )
+
+    def _check_files(self) -> None:
+        if self.fingerprint:
+            raise OptionError(
+                "a fingerprint is compared with what GetCACert gives, and that is not asked",
+                where="fingerprint",
+                hint='name the file: certificate = "ca.pem"; or leave out fetch_certificates = false',
+            )
+        if not (self.certificate or self.signing_certificate):
+            raise OptionError(
+                "without GetCACert, the CA's certificates must come from a file",
+                where="fetch_certificates",
+                hint='name one: certificate = "ca.pem", or signing_certificate = "ra.pem"',
             )
 
     def _check_relax(self) -> None:

@@ -133,7 +133,7 @@ class _Check:
         stages: dict[str, Any] = {kind: self.stage((kind,), kind, hook) for kind in DEFAULT_USE}
         sinks = self.sinks(hook)
         renew = self.options("renew", RenewOptions, hook)
-        if ca is not None and not ca.fingerprints and ca.certificate is None:
+        if ca is not None and ca.fetch_certificates and not ca.fingerprints and ca.certificate is None:
             self.warn(
                 ("ca",),
                 "nothing authenticates the CA: the run will stop and print what it saw",

@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import pytest
 from credential_fixtures import (
     NOW,
@@ -185,3 +187,62 @@ def test_check_looks_where_directories_are_or_will_be_made(etc):
     (base / "private/local.key").symlink_to("elsewhere")
     with pytest.raises(SinkError, match="symbolic link"):
         IsakmpdSink(base=BASE).check(run)
+
+
+# CRLs
+
+
+def make_crl(issuer="Example CA", key=1, *, organisation=None):
+    """A CRL of an EC key; its issuer's name is all that the sink looks at."""
+    attributes = [x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, organisation)] if organisation else []
+    if issuer is not None:
+        attributes.append(x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer))
+    builder = x509.CertificateRevocationListBuilder().issuer_name(x509.Name(attributes))
+    builder = builder.last_update(NOW).next_update(NOW + timedelta(days=7))
+    return builder.sign(ec_key(key), SHA256())
+
+
+def write_crl(directory, crl):
+    return IsakmpdSink(base=BASE).write_crl(crl, make_run(directory))
+
+
+def test_a_crl_is_named_by_its_issuer(etc):
+    crl = make_crl()
+    assert write_crl(etc, crl) == "etc/isakmpd/crls/Example-CA.crl"
+    path = etc / BASE / "crls/Example-CA.crl"
+    assert x509.load_pem_x509_crl(path.read_bytes()) == crl
+    assert mode_of(path) == 0o644
+    assert mode_of(etc / BASE / "private") == 0o700
+
+
+def test_a_newer_crl_takes_the_place_of_the_old_one_and_that_of_another_ca_stands_beside_it(etc):
+    write_crl(etc, make_crl(key=1))
+    newer = make_crl(key=2)
+    write_crl(etc, newer)
+    crls = etc / BASE / "crls"
+    assert x509.load_pem_x509_crl((crls / "Example-CA.crl").read_bytes()) == newer
+    for _ in range(2):
+        said = write_crl(etc, make_crl(organisation="Other"))
+    assert x509.load_pem_x509_crl((crls / "Example-CA.crl").read_bytes()) == newer
+    assert len(list(crls.iterdir())) == 2
+    assert (etc / said).exists()
+
+
+def test_what_is_no_crl_is_not_overwritten(etc):
+    write_crl(etc, make_crl())
+    odd = etc / BASE / "crls/Example-CA.crl"
+    odd.write_text("notes")
+    assert write_crl(etc, make_crl()) != "etc/isakmpd/crls/Example-CA.crl"
+    assert odd.read_text() == "notes"
+
+
+@pytest.mark.parametrize("issuer", ["../../etc/passwd", None, "..."])
+def test_the_name_of_a_crl_cannot_leave_its_folder(etc, issuer):
+    write_crl(etc, make_crl(issuer))
+    [path] = (etc / BASE / "crls").iterdir()
+    assert path.suffix == ".crl"
+
+
+def test_a_crl_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(SinkError, match="no such file"):
+        write_crl(tmp_path, make_crl())

@@ -104,7 +104,7 @@ ALLOWED_IN_REQUESTS = {
 }
 ALLOWED_IN_REPLIES = {
     Security.STRICT: STRONG,
-    Security.DEFAULT: {*Digest, *Cipher} - {Digest.MD5},
+    Security.DEFAULT: {*Digest, *Cipher} - {Digest.MD5, Cipher.BLOWFISH},
     Security.LEGACY: {*Digest, *Cipher},
 }
 
@@ -330,6 +330,19 @@ def test_des_is_des():
     key, iv = bytes.fromhex("0123456789abcdef"), bytes.fromhex("1234567890abcdef")
     encrypted = algorithms.encrypt(Cipher.DES, key, iv, b"Now is the time for all ")
     assert encrypted.hex().startswith("e5c7cdde872bf27c43e934008c389c0f683788499a7c05f6")
+
+
+def test_blowfish_has_16_bytes_of_key_as_sscep_sends_it():
+    """The vector is Eric Young's, of SSLeay."""
+    key, iv = bytes.fromhex("0123456789abcdeff0e1d2c3b4a59687"), bytes.fromhex("fedcba9876543210")
+    encrypted = algorithms.encrypt(Cipher.BLOWFISH, key, iv, b"7654321 Now is the time ")
+    assert encrypted.hex().startswith("6b77b4d63006dee605b156e27403979358deb9e7154616d9")
+    assert (Cipher.BLOWFISH.key_bytes, Cipher.BLOWFISH.block_bytes) == (16, 8)
+
+
+def test_what_needs_the_legacy_policy_is_named():
+    with pytest.raises(TrustError, match="requests in md5 and blowfish-cbc need security = legacy"):
+        choose(capabilities("SCEPStandard"), digest=Digest.MD5, cipher=Cipher.BLOWFISH)
 
 
 def unpadded(plain, cipher=Cipher.AES128):

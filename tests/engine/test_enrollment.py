@@ -8,11 +8,18 @@ from hypothesis import given, settings
 from issuing import CHALLENGE, DAY, NOW, certify, ec_key, pin, request, rsa_key
 from replies import NONCE, TRANSACTION_ID, Reply, broken, issued_reply, random_bytes
 
-from scepflow.engine import asn1, cms, envelopes, messages
+from scepflow.engine import asn1, cms, envelopes, messages, trust
 from scepflow.engine.algorithms import Cipher, Digest, Security, choose
 from scepflow.engine.capabilities import NONE
 from scepflow.engine.checks import CHECKS
-from scepflow.engine.enrollment import CLOCK_TOLERANCE, Enrollment, Issued, Pending, Rejected
+from scepflow.engine.enrollment import (
+    CLOCK_TOLERANCE,
+    Enrollment,
+    Issued,
+    Pending,
+    Rejected,
+    key_transaction_id,
+)
 from scepflow.engine.exchange import HttpResponse
 from scepflow.engine.identity import SigningIdentity
 from scepflow.engine.messages import MessageType
@@ -590,3 +597,76 @@ def test_whatever_is_in_an_envelope_only_our_errors_come_out(connect, pki):
             assert enrollment.state is State.AWAITING
 
     receives()
+
+
+# Without GetCACert: certificates in files
+
+
+def test_a_pinned_ra_signs_replies_and_without_a_ca_the_chain_must_be_relaxed(start, pki):
+    bundle = trust.pinned([], signer=pki.ra_signer.certificate, recipient=pki.ca.certificate, now=NOW)
+    reply = issued_reply(pki.ra_signer, pki.client.certificate, pki.issue())
+    with pytest.raises(TrustError, match="no CA certificate is known") as error:
+        receive(start(bundle=bundle), reply)
+    assert error.value.check == "chain"
+    outcome = receive(start(bundle=bundle, relaxed=frozenset({"chain"})), reply)
+    assert (codes(outcome), outcome.chain) == (["relaxed-chain"], ())
+
+
+def test_with_a_pinned_ra_and_its_ca_the_chain_is_verified(start, pki):
+    bundle = trust.pinned([pki.ca.certificate], signer=pki.ra_signer.certificate, now=NOW)
+    outcome = receive(start(bundle=bundle), issued_reply(pki.ra_signer, pki.client.certificate, pki.issue()))
+    assert outcome.chain == (pki.ca.certificate,)
+
+
+def test_nobody_but_the_pinned_signer_may_sign_whatever_comes_along(start, pki):
+    """S-001, S-003: not the RA's own CA, not its other key holders, not who sends a certificate of its name."""
+    bundle = trust.pinned([pki.ca.certificate], signer=pki.ra_signer.certificate, now=NOW)
+    named_alike = certify(
+        "RA signing",
+        pki.stranger.key,
+        issuer=pki.ca,
+        ca=False,
+        serial_number=pki.ra_signer.certificate.serial_number,
+    )
+    for signer, check in (
+        (pki.ca, "signer"),
+        (pki.ra_encryption, "signer"),
+        (pki.stranger, "signer"),
+        (SigningIdentity(named_alike, pki.stranger.key), "signature"),
+        (SigningIdentity(pki.ra_signer.certificate, pki.stranger.key), "signature"),
+    ):
+        reply = issued_reply(signer, pki.client.certificate, pki.issue())
+        with pytest.raises(TrustError) as error:
+            receive(start(bundle=bundle, relaxed=frozenset({"chain"})), reply)
+        assert error.value.check == check
+
+
+# As sscep does it
+
+SSCEP_CSR = b"""-----BEGIN CERTIFICATE REQUEST-----
+MIIBnzCCAQgCAQAwGTEXMBUGA1UEAwwOZ3cuZXhhbXBsZS5jb20wgZ8wDQYJKoZI
+hvcNAQEBBQADgY0AMIGJAoGBAMfnQv1Bi4VVBn3AWGOTd30r8xJM3O2+JOel/X/S
+i48Mb6YABR7jp+f+UYc5VSjszRC+PKboV7B/z3He0eFDSfc8sJlZ3PVszVzN61Yt
+TfW1fIwr3+30we/e5S3LGQWbZxOPh/kOaWcwKcKSDVKoxmK/c1BFo0APJ8uCJQE6
+0yorAgMBAAGgRjAVBgkqhkiG9w0BCQcxCAwGc2VjcmV0MC0GCSqGSIb3DQEJDjEg
+MB4wHAYDVR0RAQH/BBIwEIIOZ3cuZXhhbXBsZS5jb20wDQYJKoZIhvcNAQELBQAD
+gYEArXaiLumW8xDdPeL47PbTluibE0NQi9egV2b+Y41GaALCcgemw7rrraHQMcvN
+SfXZXyZwA7d1aeg5nrKjOOcAyVLY9SK6YfzPps5vybyR1yCACctdO1dpxPBIyFfF
+TWR8gJBmsSYcbkEudIfgjTpAV0AxK20ho0LLILOx1dhPG54=
+-----END CERTIFICATE REQUEST-----
+"""
+
+
+def test_the_transaction_id_of_a_key_is_sscep_s():
+    assert key_transaction_id(x509.load_pem_x509_csr(SSCEP_CSR)) == "97CCDD49F8318691928A4113B43A5CE9"
+
+
+def test_a_resumed_enrollment_begins_with_a_poll(connect, pki):
+    csr = request("gw1", pki.client.key)
+    enrollment = Enrollment(connect(), csr, transaction_id=TRANSACTION_ID, resumed=True)
+    with pytest.raises(ProtocolError, match="takes no reply"):
+        receive(enrollment, good(pki))
+    seen, content = opened(enrollment.next_request(now=NOW, sender_nonce=NONCE), pki)
+    assert seen.message_type == MessageType.CERT_POLL
+    assert content == asn1.wrap(0x30, pki.ca.certificate.subject.public_bytes() + csr.subject.public_bytes())
+    assert isinstance(receive(enrollment, good(pki)), Issued)

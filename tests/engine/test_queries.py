@@ -15,7 +15,7 @@ from scepflow.engine.capabilities import NONE
 from scepflow.engine.exchange import HttpResponse
 from scepflow.engine.identity import SigningIdentity
 from scepflow.engine.messages import MessageType
-from scepflow.errors import ProtocolError, RejectedError, TransportError, TrustError
+from scepflow.errors import PendingError, ProtocolError, RejectedError, TransportError, TrustError
 
 URL = "http://ca.example/scep?profile=a"
 
@@ -102,13 +102,13 @@ def next_reply(signer, next_ca, **knobs):
 
 
 def parse_next(reply, bundle, **how):
-    return queries.parse_next_ca(ok(reply.der()), bundle=bundle, **how)
+    return queries.parse_next_ca(ok(reply.der()), bundle=bundle, **how).value
 
 
 def test_the_next_ca_signed_by_the_current_one_is_taken(pki, next_ca):
     """C-120."""
     for body in (next_reply(pki.ca, next_ca).der(), to_ber(next_reply(pki.ca, next_ca).der())):
-        assert queries.parse_next_ca(ok(body), bundle=pki.ra_bundle) == (next_ca,)
+        assert queries.parse_next_ca(ok(body), bundle=pki.ra_bundle).value == (next_ca,)
 
 
 def test_the_next_ca_in_the_outer_message_is_taken_when_it_is_signed(pki, next_ca):
@@ -205,7 +205,8 @@ def test_the_question_names_issuer_and_serial_number(channel, pki, kind):
 
 def get_certificate(channel, pki, reply):
     message, _ = asked(channel, MessageType.GET_CERT, pki)
-    return queries.parse_certificate(channel, message, ok(reply.der()), serial_number=SERIAL, now=NOW)
+    answer = queries.parse_certificate(channel, message, ok(reply.der()), serial_number=SERIAL, now=NOW)
+    return answer.value
 
 
 def test_the_certificate_that_was_asked_for_is_taken(channel, pki):
@@ -245,7 +246,7 @@ def crl_by(issuer, *, issuer_name=None):
 def get_crl(channel, pki, *crls, ders=()):
     message, _ = asked(channel, MessageType.GET_CRL, pki)
     listed = [*(crl.public_bytes(Encoding.DER) for crl in crls), *ders]
-    return queries.parse_crl(channel, message, ok(crl_reply(pki, channel, listed).der()))
+    return queries.parse_crl(channel, message, ok(crl_reply(pki, channel, listed).der())).value
 
 
 def crl_reply(pki, channel, ders):
@@ -340,7 +341,6 @@ def test_a_crl_that_would_fail_later_fails_at_once(channel, pki):
         ({"status": "2", "fail_info": "4", "fail_info_text": "no such"}, "GetCRL: badCertId", 4),
         ({"status": "2"}, "GetCRL: no failInfo", None),
         ({"status": "2", "fail_info": "99"}, "GetCRL: unknown failInfo", 99),
-        ({"status": "3"}, "GetCRL: PENDING", None),
     ],
 )
 def test_an_answer_that_is_none_is_a_rejection(channel, pki, knobs, said, fail_info):
@@ -360,3 +360,79 @@ def test_an_answer_is_checked_like_any_reply(channel, pki):
     assert error.value.check == "recipient-nonce"
     with pytest.raises(TransportError):
         queries.parse_crl(channel, message, HttpResponse(status=500, body=b"not implemented"))
+
+
+def test_a_question_that_is_pending_is_no_rejection(channel, pki):
+    for kind, parse, how in (
+        (MessageType.GET_CRL, queries.parse_crl, {}),
+        (MessageType.GET_CERT, queries.parse_certificate, {"serial_number": SERIAL, "now": NOW}),
+    ):
+        message, _ = asked(channel, kind, pki)
+        with pytest.raises(PendingError, match=f"has not decided whether to answer {kind.title}") as error:
+            parse(channel, message, ok(Reply(signer=pki.ca, content=None, status="3").der()), **how)
+        assert (error.value.transaction_id, error.value.polls) == (TRANSACTION_ID, 0)
+
+
+def test_another_issuer_may_be_asked_about(connect, pki):
+    """An RA alone is known, and its name is not the CA's."""
+    issuer_der = pki.ca.certificate.subject.public_bytes()
+    bundle = trust.pinned([], signer=pki.ra_signer.certificate, recipient=pki.ca.certificate, now=NOW)
+    channel = connect(bundle=bundle, relaxed=frozenset({"chain"}))
+    label = {"transaction_id": TRANSACTION_ID, "sender_nonce": NONCE, "now": NOW}
+    message, http_request = queries.certificate_request(channel, SERIAL, issuer_der=issuer_der, **label)
+    seen = messages.parse_request(http_request.body)
+    assert envelopes.open_envelope(seen.envelope, pki.ca) == seq(issuer_der, encode(SERIAL))
+    wanted = pki.issue(serial_number=SERIAL)
+    response = ok(issued_reply(pki.ra_signer, pki.client.certificate, wanted).der())
+
+    def parse(channel, issuer_der):
+        return queries.parse_certificate(
+            channel, message, response, serial_number=SERIAL, issuer_der=issuer_der, now=NOW
+        )
+
+    answer = parse(channel, issuer_der)
+    assert (answer.value, [finding.code for finding in answer.findings]) == (wanted, ["relaxed-chain"])
+    with pytest.raises(TrustError, match="another certificate"):
+        parse(channel, None)
+    with pytest.raises(TrustError, match="no CA certificate is known") as error:
+        parse(connect(bundle=bundle), issuer_der)
+    assert error.value.check == "chain"
+
+
+def test_a_crl_of_a_named_issuer_is_verified_with_its_certificate(connect, pki):
+    sub = SigningIdentity(
+        certify("Sub CA", pki.ra_signer.key, issuer=pki.ca, ca=True, usage=CA_USAGE), pki.ra_signer.key
+    )
+    channel = connect(bundle=pin(pki.ca.certificate, sub.certificate))
+    message, _ = asked(channel, MessageType.GET_CRL, pki)
+    root_der = pki.ca.certificate.subject.public_bytes()
+    for crl, issuer_der in ((crl_by(sub), None), (crl_by(pki.ca), root_der)):
+        response = ok(crl_reply(pki, channel, [crl.public_bytes(Encoding.DER)]).der())
+        assert queries.parse_crl(channel, message, response, issuer_der=issuer_der).value == crl
+        with pytest.raises(TrustError):
+            other = None if issuer_der else root_der
+            queries.parse_crl(channel, message, response, issuer_der=other)
+
+
+def test_a_crl_whose_issuer_is_not_known_is_taken_only_when_the_chain_is_relaxed(connect, pki):
+    bundle = trust.pinned([], signer=pki.ca.certificate, now=NOW)
+    channel = connect(bundle=bundle, relaxed=frozenset({"chain"}))
+    message, _ = asked(channel, MessageType.GET_CRL, pki)
+    crl = crl_by(pki.stranger)
+    answer = queries.parse_crl(
+        channel, message, ok(crl_reply(pki, channel, [crl.public_bytes(Encoding.DER)]).der())
+    )
+    assert (answer.value, [finding.code for finding in answer.findings]) == (crl, ["relaxed-chain"])
+    with pytest.raises(ProtocolError, match="no CRL"):
+        queries.parse_crl(channel, message, ok(crl_reply(pki, channel, []).der()))
+
+
+def test_what_is_weak_in_an_answer_is_said(channel, pki, next_ca):
+    message, _ = asked(channel, MessageType.GET_CRL, pki)
+    reply = crl_reply(pki, channel, [crl_by(pki.ca).public_bytes(Encoding.DER)])
+    weak = queries.parse_crl(channel, message, ok(reply.but(digest=Digest.SHA1).der()))
+    assert [finding.code for finding in weak.findings] == ["weak-reply"]
+    following = queries.parse_next_ca(
+        ok(next_reply(pki.ca, next_ca, digest=Digest.SHA1).der()), bundle=pki.bundle
+    )
+    assert [finding.code for finding in following.findings] == ["weak-reply"]

@@ -545,3 +545,71 @@ def test_openssl_may_not_even_say_which_certificate_is_at_fault(pki):
     with pytest.raises(TrustError, match="a certificate that cannot be read") as error:
         pin(*certificates.load_certificates([damaged]))
     assert error.value.check == "ca-authentication"
+
+
+# Pinned: what files say, and no server
+
+
+def test_a_pinned_signer_is_trusted_by_itself_and_for_nothing_else(pki):
+    ra = pki.ra_signer.certificate
+    bundle = trust.pinned([], signer=ra, now=NOW)
+    assert (bundle.signers, bundle.recipient, bundle.ca_certificate) == ((ra,), ra, ra)
+    assert (bundle.anchors, bundle.by) == ((), "certificate file")
+    with pytest.raises(TrustError, match="no CA certificate is known") as error:
+        bundle.verifier.chain(pki.issue(), NOW)
+    assert error.value.check == "chain"
+
+
+def test_a_pinned_signer_of_a_ca_is_a_trust_anchor_too(pki):
+    bundle = trust.pinned([], signer=pki.ca.certificate, now=NOW)
+    assert bundle.anchors == bundle.signers == (pki.ca.certificate,)
+    assert bundle.verifier.chain(pki.issue(), NOW) == (pki.ca.certificate,)
+
+
+def test_of_pinned_files_each_is_used_as_it_is_named(pki):
+    bundle = trust.pinned(
+        [pki.ca.certificate, pki.stranger.certificate],
+        signer=pki.ra_signer.certificate,
+        recipient=pki.ra_encryption.certificate,
+        now=NOW,
+    )
+    assert bundle.signers == (pki.ra_signer.certificate,)
+    assert bundle.recipient == pki.ra_encryption.certificate
+    assert bundle.ca_certificate == pki.ca.certificate
+    assert bundle.anchors == (pki.ca.certificate,)  # what is no CA's anchors nothing
+    assert bundle.certificates == (pki.ca.certificate, pki.ra_signer.certificate)
+    assert bundle.findings == ()
+    assert bundle.verifier.chain(pki.issue(), NOW) == (pki.ca.certificate,)
+
+
+def test_a_pinned_recipient_signs_nothing_and_anchors_nothing(pki):
+    bundle = trust.pinned([], signer=pki.ra_signer.certificate, recipient=pki.ca.certificate, now=NOW)
+    assert pki.ca.certificate not in (*bundle.signers, *bundle.anchors, *bundle.certificates)
+    with pytest.raises(TrustError):
+        bundle.verifier.chain(pki.issue(), NOW)
+
+
+def test_without_a_pinned_signer_those_that_chain_to_a_pinned_ca_sign(pki):
+    files = [pki.ca.certificate, pki.ra_signer.certificate, pki.ra_encryption.certificate]
+    bundle = trust.pinned(files, now=NOW)
+    assert set(bundle.signers) == set(files)
+    assert bundle.recipient == pki.ra_encryption.certificate
+    stranger = trust.pinned(files, recipient=pki.stranger.certificate, now=NOW)
+    assert stranger.recipient == pki.stranger.certificate
+    assert stranger.signers == bundle.signers
+
+
+def test_files_without_a_ca_and_without_a_signer_authenticate_nothing(pki):
+    with pytest.raises(TrustError) as error:
+        trust.pinned([pki.ra_signer.certificate], recipient=pki.ra_encryption.certificate, now=NOW)
+    assert error.value.check == "ca-authentication"
+
+
+def test_what_is_odd_about_pinned_certificates_is_said(pki):
+    old = certify("old RA", pki.stranger.key, ends=NOW - DAY, usage="digital_signature", ca=False)
+    bundle = trust.pinned([], signer=old, now=NOW)
+    assert [finding.code for finding in bundle.findings] == ["pinned-validity", "recipient-usage"]
+    assert "CN=old RA" in bundle.findings[0].text
+    early = certify("new RA", pki.stranger.key, begins=NOW + DAY, usage="key_encipherment", ca=False)
+    both = trust.pinned([], signer=old, recipient=early, now=NOW)
+    assert [finding.code for finding in both.findings] == ["pinned-validity"] * 2

@@ -324,3 +324,66 @@ tunnel = "{tunnel}"
     assert code == 4
     assert "login" in report["error"]["message"]
     assert "wrong-secret" not in json.dumps(report) + stderr
+
+
+@pytest.fixture
+def ask(peer, tmp_path):
+    """Ask the peer by a command; gives exit code and JSON document."""
+
+    def ask(command, *options, pin=None):
+        pin = pin or f'fingerprint = "{peer.fingerprint}"'
+        text = PIPELINE.format(url=peer.url, pin=pin, transport="", sinks="")
+        (tmp_path / "gw1.toml").write_text(text)
+        done = subprocess.run(
+            [sys.executable, "-m", "scepflow", command, "gw1.toml", "--json", *options],
+            cwd=tmp_path,
+            env={**os.environ, "CHALLENGE": CHALLENGE},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, json.loads(done.stdout)
+
+    return ask
+
+
+def test_getcaps_reads_what_it_offers(ask, peer):
+    code, document = ask("getcaps")
+    assert code == 0
+    assert document["capabilities"] == [
+        "AES",
+        "DES3",
+        "POSTPKIOperation",
+        "Renewal",
+        "SCEPStandard",
+        "SHA-1",
+        "SHA-256",
+    ]
+    assert peer.operations() == ["GetCACaps"]
+
+
+def test_getca_writes_its_certificate_only_when_it_is_pinned(ask, peer, tmp_path):
+    code, document = ask("getca", "--output", "got.pem")
+    assert code == 0
+    assert document["certificates"][0]["fingerprint"] == peer.fingerprint
+    assert document["certificates"][0]["recipient"]
+    assert (tmp_path / "got.pem").read_text().strip() == peer.ca.read_text().strip()
+    (tmp_path / "got.pem").unlink()
+    code, document = ask("getca", "--output", "got.pem", pin="# nothing is pinned")
+    assert (code, document["certificates"][0]["fingerprint"]) == (5, peer.fingerprint)
+    assert not (tmp_path / "got.pem").exists()
+
+
+def test_without_get_ca_cert_its_certificate_comes_from_a_file(peer, scepflow, tmp_path):
+    pin = f'fetch_certificates = false\nsigning_certificate = "{peer.ca}"'
+    code, _, _ = scepflow(peer.url, pin=pin)
+    assert code == 0
+    assert_issued(tmp_path, peer.ca)
+    assert peer.operations() == ["GetCACaps", "PKIOperation"]
+
+
+def test_it_has_no_next_ca(ask):
+    code, document = ask("getnextca")
+    assert code in (4, 5)
+    assert document["error"]["message"]

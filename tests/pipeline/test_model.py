@@ -86,3 +86,17 @@ def test_relative_paths_start_in_the_folder_of_the_file(tmp_path):
         name="gw", file=tmp_path / "gw.toml", ca=ca(), renew=RenewOptions(), sinks={}, **parts
     )
     assert pipeline.directory == tmp_path
+
+
+def test_without_get_ca_cert_a_file_must_name_the_ca():
+    assert not ca(fetch_certificates=False, certificate="ca.pem").fetch_certificates
+    assert not ca(fetch_certificates=False, signing_certificate="ra.pem").fetch_certificates
+    with pytest.raises(OptionError, match="must come from a file") as caught:
+        ca(fetch_certificates=False, encryption_certificate="ra.pem")
+    assert caught.value.where == "fetch_certificates"
+
+
+def test_without_get_ca_cert_a_fingerprint_would_be_compared_with_nothing():
+    with pytest.raises(OptionError, match="not asked") as caught:
+        ca(fetch_certificates=False, certificate="ca.pem", fingerprint=SHA256)
+    assert caught.value.where == "fingerprint"

@@ -171,7 +171,7 @@ def test_the_next_ca_is_signed_by_the_current_one(connect, ra_authority):
     response = get(client.responder, "operation=GetNextCACert")
     assert response.content_type == "application/x-x509-next-ca-cert"
     following = queries.parse_next_ca(response, bundle=client.channel().bundle)
-    assert following == ra_authority.next_ca(client.now).bundle()
+    assert following.value == ra_authority.next_ca(client.now).bundle()
     signed = cms.parse_signed_data(response.body)
     assert cms.verify_signature(signed.signers[0], ra_authority.certificate)
 
@@ -468,7 +468,7 @@ def test_a_poll_must_name_issuer_and_subject_of_its_request(connect, client_key,
 def ask(client, build, parse, serial, **options):
     channel = client.channel()
     message, request = build(channel, serial, transaction_id="Q", sender_nonce=b"n" * 16, now=client.now)
-    return parse(channel, message, client.responder.handle(request), **options)
+    return parse(channel, message, client.responder.handle(request), **options).value
 
 
 def test_get_cert_returns_an_issued_certificate_and_no_other(connect, client_key):

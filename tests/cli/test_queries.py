@@ -1,0 +1,275 @@
+"""``getca``, ``getcaps``, ``getnextca``, ``getcert`` and ``getcrl``: screens, documents, files and exit codes."""
+
+import json
+import stat
+from datetime import UTC, datetime
+
+import pytest
+from cryptography import x509
+
+from scepflow.cli.queries import _write
+from scepflow.engine.trust import fingerprint
+from scepflow.errors import SinkError
+from scepflow.testca import Authority, Knobs, Responder, serve
+
+
+@pytest.fixture
+def enrolled(scepflow, write, folder):
+    """A pipeline whose certificate is there, and the options that sign with it."""
+    file = write("gw1.toml", "[sink.isakmpd]", 'base = "isakmpd"')
+    assert scepflow("run", "-q", file).exit_code == 0
+    certificate = x509.load_pem_x509_certificate((folder / "gw1.pem").read_bytes())
+    return certificate, (file, "--certificate", "gw1.pem", "--key", "device.key")
+
+
+def rows(text):
+    """The lines of a screen by their first words."""
+    return {line[:13].strip(): line[15:] for line in text.splitlines()}
+
+
+# -- getcaps
+
+
+def test_capabilities_are_lines(scepflow, write):
+    said = scepflow("getcaps", write())
+    assert said.exit_code == 0
+    assert "SCEPStandard\n" in said.stdout
+    assert scepflow("getcaps", "-q", write()).stdout == ""
+
+
+@pytest.fixture
+def served(write, folder, current_authority):
+    """A function that writes a pipeline for a CA on a loopback port, which behaves as a test wants; and the CA."""
+    responder = Responder(Authority(current_authority.ca))
+    with serve(responder) as server:
+
+        def pipeline(url=server.url, **knobs):
+            responder.knobs = Knobs(**knobs)
+            file = write("loop.toml", url=f'"{url}"')
+            text = (folder / file).read_text()
+            text = text.replace('use = "embedded"\ndirectory = "testca"', 'use = "direct"')
+            (folder / file).write_text(text)
+            return file
+
+        yield pipeline, responder
+
+
+def test_unknown_capabilities_are_marked(scepflow, served):
+    pipeline, _ = served
+    file = pipeline(capabilities="AES\nUp\x1b[31mdate\n")
+    assert scepflow("getcaps", file).stdout == "AES\nUp\\x1b[31mdate (unknown)\n"
+    document = json.loads(scepflow("getcaps", "--json", file).stdout)
+    assert document == {
+        "pipeline": "loop",
+        "exit_code": 0,
+        "error": None,
+        "http_status": 200,
+        "capabilities": ["AES"],
+        "unknown": [r"Up\x1b[31mdate"],
+    }
+
+
+def test_no_capabilities_are_worth_a_warning(scepflow, served):
+    pipeline, _ = served
+    said = scepflow("getcaps", pipeline(capabilities=""))
+    assert (said.exit_code, said.stdout) == (0, "")
+    assert "the CA lists no capabilities\n" in said.stderr
+
+
+def test_a_server_that_is_not_there_exits_4_in_words_and_in_json(scepflow, served):
+    pipeline, _ = served
+    file = pipeline(url="http://127.0.0.1:1/scep")
+    for command in ("getcaps", "getca", "getnextca"):
+        said = scepflow(command, "--json", file)
+        assert said.exit_code == 4
+        document = json.loads(said.stdout)
+        assert (document["exit_code"], document["error"]["type"]) == (4, "TransportError")
+        assert "pipeline loop, transport direct, http://127.0.0.1:1/scep" in said.stderr
+
+
+def test_a_pipeline_with_mistakes_is_not_asked(scepflow, write):
+    said = scepflow("getca", write("bad.toml", "[poller]", 'use = "nonsense"'))
+    assert said.exit_code == 78
+    assert "nonsense" in said.stderr
+    assert said.stdout == ""
+
+
+# -- getca
+
+
+def test_each_certificate_of_the_ca_has_its_role_and_its_use(scepflow, write):
+    said = scepflow("getca", write("ra.toml", directory='"ra-ca"\nra = true', certificate='"ra-ca/ca.pem"'))
+    assert said.exit_code == 0
+    blocks = {}
+    for line in said.stdout.splitlines():
+        if not line.startswith(" "):
+            heading = line[:13].strip()
+        blocks.setdefault(heading, []).append(line)
+    assert set(blocks) == {"CA", "RA signing", "RA encryption"}
+    uses = {name: list(rows("\n".join(lines))) for name, lines in blocks.items()}
+    assert uses["RA signing"][-1] == "signs"
+    assert uses["RA encryption"][-2:] == ["encrypts", "signs"]
+    assert uses["CA"][-3:] == ["trusted", "issues", "signs"]
+    assert "keyEncipherment, the first choice" in said.stdout
+    assert "\x1b" not in said.stdout
+
+
+def test_the_ca_in_json_and_in_a_file(scepflow, write, folder, current_authority):
+    said = scepflow("getca", "--json", "--output", "got.pem", write())
+    assert said.exit_code == 0
+    document = json.loads(said.stdout)
+    assert document["authenticated_by"] == "CA certificate file"
+    [certificate] = document["certificates"]
+    assert certificate["role"] == "CA"
+    assert certificate["fingerprint"] == f"sha256:{current_authority.fingerprint}"
+    assert certificate["trusted"] is certificate["recipient"] is certificate["signer"] is True
+    assert (folder / "got.pem").read_text() == certificate["pem"]
+    assert stat.S_IMODE((folder / "got.pem").stat().st_mode) == 0o644
+    assert rows(scepflow("getca", "--output", "got.pem", write()).stdout)["written"] == "got.pem"
+
+
+def test_pem_goes_to_stdout_when_it_is_asked_for(scepflow, write, current_authority):
+    said = scepflow("getca", "--output", "-", write())
+    assert x509.load_pem_x509_certificate(said.stdout.encode()) == current_authority.certificate
+    assert said.stdout.count("-----BEGIN") == 1
+
+
+def test_a_ca_that_is_not_pinned_is_shown_and_not_written(scepflow, write, folder, current_authority):
+    file = write("new.toml")
+    (folder / file).write_text((folder / file).read_text().replace('certificate = "testca/ca.pem"\n', ""))
+    said = scepflow("getca", "--output", "got.pem", file)
+    assert said.exit_code == 5
+    assert rows(said.stdout)["fingerprint"] == f"sha256:{current_authority.fingerprint}"
+    assert {"trusted", "encrypts", "written"} & rows(said.stdout).keys() == set()
+    assert f'write into [ca]:  fingerprint = "sha256:{current_authority.fingerprint}"' in said.stderr
+    assert not (folder / "got.pem").exists()
+    document = json.loads(scepflow("getca", "--json", file).stdout)
+    assert (document["authenticated_by"], document["exit_code"]) == (None, 5)
+    assert document["error"]["type"] == "TrustError"
+
+
+def test_a_certificate_outside_the_trusted_ca_is_not_used(scepflow, served, folder):
+    pipeline, responder = served
+    stranger = Authority.create(now=datetime.now(UTC)).certificate
+    ours = responder.authority.bundle
+    responder.authority.bundle = lambda: (*ours(), stranger)
+    said = scepflow("getca", pipeline())
+    assert said.exit_code == 0
+    assert "not used     it does not chain to the trusted CA" in said.stdout
+
+
+def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(scepflow, write, folder):
+    said = scepflow("getnextca", "--output", "missing/next.pem", write())
+    assert said.exit_code == 6
+    assert "missing/next.pem: No such file" in said.stderr
+    (folder / "dir.pem").mkdir()
+    with pytest.raises(SinkError, match="directory"):
+        _write(folder / "dir.pem", b"x")
+    assert not list(folder.glob(".scepflow-*"))
+
+
+# -- getnextca
+
+
+def test_the_next_ca_is_stored_apart(scepflow, write, folder):
+    before = (folder / "testca/ca.pem").read_bytes()
+    said = scepflow("getnextca", "--output", "next.pem", write())
+    assert said.exit_code == 0
+    following = x509.load_pem_x509_certificate((folder / "next.pem").read_bytes())
+    assert said.stdout.startswith("next CA        CN=scepflow test CA")
+    assert rows(said.stdout)["fingerprint"] == fingerprint(following)
+    assert (folder / "testca/ca.pem").read_bytes() == before
+    document = json.loads(scepflow("getnextca", "--json", write()).stdout)
+    assert [c["fingerprint"] for c in document["certificates"]] == [fingerprint(following)]
+
+
+# -- getcert, getcrl
+
+
+def test_a_certificate_is_found_by_its_serial_number_in_every_spelling(scepflow, enrolled, folder):
+    certificate, options = enrolled
+    digits = f"{certificate.serial_number:x}"
+    digits = "0" * (len(digits) % 2) + digits
+    colons = ":".join(digits[i : i + 2] for i in range(0, len(digits), 2)).upper()
+    for serial in (digits, f"0x{digits}", colons):
+        said = scepflow("getcert", *options, "--serial", serial, "--output", "-")
+        assert x509.load_pem_x509_certificate(said.stdout.encode()) == certificate
+    said = scepflow("getcert", *options, "--serial", digits)
+    assert said.stdout.startswith("certificate    CN=gw1.example.com\n  issuer  ")
+    document = json.loads(scepflow("getcert", *options, "--serial", digits, "--json").stdout)
+    assert document["certificates"][0]["fingerprint"] == fingerprint(certificate)
+
+
+@pytest.mark.parametrize("serial", ["", "4g", "0x", "1" * 65, "-1"])
+def test_what_is_no_serial_number_is_a_usage_error(scepflow, write, serial):
+    said = scepflow("getcert", write(), "--serial", serial)
+    assert said.exit_code == 64
+    assert "is not a serial number in hex" in said.stderr
+
+
+def test_an_unknown_certificate_exits_as_a_rejection(scepflow, enrolled):
+    said = scepflow("getcert", *enrolled[1], "--serial", "5")
+    assert said.exit_code == 74
+    assert "badCertId" in said.stderr
+
+
+def test_a_question_without_a_certificate_says_how_to_name_one(scepflow, write):
+    said = scepflow("getcrl", write())
+    assert said.exit_code == 78
+    assert "--certificate and --key" in said.stderr
+
+
+def test_a_key_without_a_certificate_is_a_usage_error(scepflow, write):
+    assert scepflow("getcrl", write(), "--key", "device.key").exit_code == 64
+
+
+def test_the_pipeline_s_own_key_signs_where_no_other_is_named(scepflow, enrolled):
+    assert scepflow("getcrl", enrolled[1][0], "--certificate", "gw1.pem").exit_code == 0
+
+
+def test_the_crl_is_shown_and_written(scepflow, enrolled, folder, current_authority):
+    said = scepflow("getcrl", *enrolled[1], "--output", "ca.crl")
+    assert said.exit_code == 0
+    assert said.stdout.startswith("CRL            CN=scepflow test CA")
+    assert rows(said.stdout)["revoked"] == "0 certificates"
+    crl = x509.load_pem_x509_crl((folder / "ca.crl").read_bytes())
+    assert crl.is_signature_valid(current_authority.certificate.public_key())
+    document = json.loads(scepflow("getcrl", *enrolled[1], "--json", "--serial", "7").stdout)
+    assert document["crl"]["revoked_count"] == 0
+    assert document["deliveries"] == []
+
+
+def test_the_crl_goes_to_the_sinks_that_take_one(scepflow, enrolled, folder, current_authority):
+    said = scepflow("getcrl", *enrolled[1], "--deliver")
+    assert said.exit_code == 0
+    [path] = (folder / "isakmpd/crls").iterdir()
+    assert x509.load_pem_x509_crl(path.read_bytes()) is not None
+    assert rows(said.stdout)["delivered"] == f"isakmpd: isakmpd/crls/{path.name}"
+    document = json.loads(scepflow("getcrl", *enrolled[1], "--deliver", "--json").stdout)
+    assert [delivery["delivered"] for delivery in document["deliveries"]] == [True]
+
+
+def test_a_sink_that_cannot_take_the_crl_exits_6(scepflow, enrolled, folder):
+    (folder / "isakmpd/crls").rmdir()
+    (folder / "isakmpd/crls").touch()
+    said = scepflow("getcrl", *enrolled[1], "--deliver")
+    assert said.exit_code == 6
+    assert "NOT delivered  isakmpd: " in said.stdout
+
+
+def test_a_pipeline_without_a_sink_for_crls_says_so(scepflow, enrolled, write):
+    said = scepflow("getcrl", write("plain.toml"), "--certificate", "gw1.pem", "--deliver")
+    assert said.exit_code == 6
+    assert "no sink of the pipeline takes a CRL" in said.stderr
+
+
+def test_questions_come_to_a_ca_on_loopback(scepflow, served, folder):
+    pipeline, responder = served
+    file = pipeline()
+    assert scepflow("run", "-q", file).exit_code == 0
+    serial = responder.issued[0][1].serial_number
+    options = (file, "--certificate", "gw1.pem")
+    assert scepflow("getcert", *options, "--serial", f"{serial:x}").exit_code == 0
+    responder.authority.revoke(serial, now=datetime.now(UTC))
+    said = scepflow("getcrl", *options)
+    assert rows(said.stdout)["revoked"] == "1 certificate"
