@@ -37,9 +37,11 @@ COMMANDS = {
     "plugins": ("scepflow.cli.plugins:plugins", "List the stages that are installed, and broken plugins."),
     "doctor": (
         "scepflow.cli.doctor:doctor",
-        "Show what a CA offers, who would encrypt and sign, and how to pin it.",
+        "Show what a CA offers, which keys it uses, and how to pin it.",
     ),
     "decode": ("scepflow.cli.decode:decode", "Show what is in any SCEP message, request or answer."),
+    "sscep": ("scepflow.cli.sscep:sscep", "Do what the command sscep does, with its options and files."),
+    "import": ("scepflow.cli.imports:import_", "Print the pipeline that does what an sscep command does."),
     "testca": ("scepflow.cli.testca:testca", "Serve a test CA on loopback; never for production."),
 }
 """Command → where it is, as ``module:attribute``, and its line in ``scepflow --help``."""

@@ -36,7 +36,7 @@ __all__ = ["doctor"]
 @plugin_option
 @click.pass_obj
 def doctor(invocation: Invocation, *, target: str, identifier: str | None, as_json: bool) -> int:
-    """Show what a CA offers, who would encrypt and sign, and how to pin it.
+    """Show what a CA offers, which keys it uses, and how to pin it.
 
     PIPELINE is a TOML file: its stages, its transport and its pins are examined too. A URL is asked directly. Only
     GetCACaps and GetCACert are sent, never a request.

@@ -56,20 +56,21 @@ class Document:
         return found
 
 
-def load_document(path: str | Path) -> Document:
+def load_document(path: str | Path, *, text: str | None = None) -> Document:
     """Read a pipeline file and the files it extends.
 
     Args:
         path: the pipeline file.
+        text: what stands in it, for a pipeline that was not read from a file; None reads the file.
 
     Raises:
         PipelineError: a file cannot be read, is not TOML, or extends itself.
     """
-    return _load(Path(path), [])
+    return _load(Path(path), [], text=text)
 
 
-def _load(path: Path, chain: list[Path]) -> Document:
-    source, tables = _read(path)
+def _load(path: Path, chain: list[Path], *, text: str | None = None) -> Document:
+    source, tables = _read(path, text)
     chain = [*chain, path.resolve()]
     merged: dict[str, Any] = {}
     origins: dict[KeyPath, Source] = {}
@@ -81,10 +82,10 @@ def _load(path: Path, chain: list[Path]) -> Document:
     return Document(main=source, tables=merged, origins=origins)
 
 
-def _read(path: Path) -> tuple[Source, dict[str, Any]]:
+def _read(path: Path, text: str | None) -> tuple[Source, dict[str, Any]]:
     name = os.path.normpath(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig") if text is None else text
         tables = tomli.loads(text)
         return Source.of(name, text), tables
     except OSError as error:

@@ -75,19 +75,21 @@ def check_pipeline(
     path: str | Path,
     registry: Registry,
     *,
+    text: str | None = None,
     device: Mapping[str, str] | None = None,
     host: Callable[[], Mapping[str, str]] = this_host,
 ) -> Report:
     """Read a pipeline file and find everything that is wrong with it.
 
     Args:
-        path: the file.
+        path: the file; where relative paths start and what the pipeline is called, even with ``text``.
         registry: where its stages are found.
+        text: what stands in it, for a pipeline that was not read from a file; None reads the file.
         device: values for ``{device.x}``.
         host: gives the values for ``{host.x}``; called only if a file has such a field.
     """
     try:
-        document = load_document(path)
+        document = load_document(path, text=text)
     except PipelineError as error:
         return Report(file=normpath(path), errors=(error,))
     sources = {document.main, *document.origins.values()}

@@ -1,0 +1,66 @@
+"""``scepflow import``: the pipeline that does what an sscep command or its configuration file does, on stdout.
+
+Must never hold: what an option of sscep's means.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from scepflow.cli.invocation import common_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["import_"]
+
+
+@click.group("import")
+@common_options
+def import_() -> None:
+    """Print the pipeline that does what an sscep command does.
+
+    Comments say what has no equivalent. Check the result with `scepflow validate`.
+    """
+
+
+@import_.command()
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--operation",
+    type=click.Choice(["enroll", "getca", "getcaps", "getnextca", "getcert", "getcrl"]),
+    default="enroll",
+    show_default=True,
+    help="Whose settings to take.",
+)
+def sscep(file: str, operation: str) -> int:
+    """Print the pipeline for an sscep configuration FILE, in either of its syntaxes."""
+    return _print([operation, "-f", file], origin=f"sscep's configuration {file}")
+
+
+@import_.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- sscep OPERATION …")
+def cmdline(words: tuple[str, ...]) -> int:
+    """Print the pipeline for an sscep command line, program name included."""
+    words = words[1:] if words[0] == "--" else words
+    return _print(words[1:], origin=f"the command sscep {words[1] if words[1:] else ''}".rstrip())
+
+
+def _print(arguments: Sequence[str], *, origin: str) -> int:
+    from scepflow.sscep.comments import commented_pipeline
+    from scepflow.sscep.options import parse_arguments
+    from scepflow.sscep.settings import SscepExit
+
+    try:
+        settings = parse_arguments(arguments, program="sscep", environment=os.environ, complete=False)
+    except SscepExit as end:
+        for line in (*end.stdout_lines, *end.stderr_lines):
+            click.echo(line, err=True)
+        return end.code or 64
+    for line in settings.notes:
+        click.echo(line, err=True)
+    click.echo(commented_pipeline(settings, origin=origin), nl=False)
+    return 0

@@ -1,0 +1,115 @@
+"""What a pipeline that replaces an sscep command has no words for, said in comments above it.
+
+Must never hold: a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from scepflow.options import Secret
+from scepflow.sscep.ca_files import find_ca_files
+from scepflow.sscep.pipeline_of import pipeline_text
+from scepflow.sscep.settings import Operation, SscepExit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scepflow.sscep.ca_files import CaFiles
+    from scepflow.sscep.settings import Settings
+
+__all__ = ["commented_pipeline"]
+
+_PASSPHRASE = Secret({"env": "SSCEP_PASSPHRASE"})
+_QUESTIONS = {
+    Operation.GETCAPS: "scepflow getcaps PIPELINE",
+    Operation.GETCA: "scepflow getca PIPELINE --output {ca_file}",
+    Operation.GETNEXTCA: "scepflow getnextca PIPELINE --output {ca_file}",
+    Operation.GETCERT: "scepflow getcert PIPELINE --serial {serial:x} --output {output}",
+    Operation.GETCRL: "scepflow getcrl PIPELINE --output {output}",
+}
+
+
+def commented_pipeline(settings: Settings, *, origin: str) -> str:
+    """Return the pipeline that does what a command does, with what it does not do in comments.
+
+    Args:
+        settings: the command; it may be incomplete.
+        origin: what it was read from.
+    """
+    try:
+        files = find_ca_files(settings) if settings.ca_file else None
+    except SscepExit:
+        files = None
+    remarks = [
+        f"From {origin}. Paths start where this file is.",
+        *_missing(settings),
+        *_lost(settings, files),
+    ]
+    if settings.passphrase is not None and settings.passphrase.is_literal:
+        settings = replace(settings, passphrase=_PASSPHRASE)
+    if settings.url is None:
+        settings = replace(settings, url="http://pki.example.com/scep")
+    text = pipeline_text(settings, files)
+    return "".join(f"# {remark}\n" for remark in remarks) + "\n" + text
+
+
+def _missing(settings: Settings) -> Iterator[str]:
+    """Yield what the command lacks, and what stands in its place."""
+    if settings.url is None:
+        yield "MISSING: the address (-u, URL); fill in [ca] url."
+    if settings.operation == Operation.ENROLL:
+        if not settings.ca_file:
+            yield "MISSING: the CA certificate (-c, CACertFile); pin it in [ca], `scepflow doctor` prints how."
+        if not settings.key:
+            yield "MISSING: the key (-k, PrivateKeyFile); a new one is made, add [sink.file] key to keep it."
+        if not settings.request:
+            yield "MISSING: the request (-r, CertReqFile); one is made, fill in [csr] subject and challenge."
+        if not settings.local_certificate:
+            yield "MISSING: where the certificate goes (-l, LocalCertFile); it is certificate.pem."
+    elif settings.serial is None and settings.operation == Operation.GETCERT:
+        yield "MISSING: the serial number (-s, GetCertSerial)."
+
+
+def _lost(settings: Settings, files: CaFiles | None) -> Iterator[str]:
+    """Yield what has no equivalent, or another one than a line of the pipeline."""
+    if settings.operation in _QUESTIONS:
+        command = _QUESTIONS[settings.operation].format(
+            ca_file=settings.ca_file or "ca.crt",
+            serial=settings.serial or 0,
+            output=settings.output or "FILE",
+        )
+        yield f"{settings.operation} issues nothing: {command}"
+    if settings.ca_file and files is None and settings.operation == Operation.ENROLL:
+        yield f"{settings.ca_file} cannot be read now: if it is an RA's certificate, name the CA's in [ca] certificate."
+    if files and files.guessed:
+        yield f"{settings.ca_file}-0, -1, …: these were chosen by their key usage, as sscep does at each run."
+    if files and files.anchor is None:
+        yield 'No CA certificate is known, hence relax = ["chain"]: name it in [ca] certificate and take that out.'
+    if settings.passphrase is not None and settings.passphrase.is_literal:
+        yield "The pass phrase is not copied: put it into the environment variable SSCEP_PASSPHRASE."
+    yield from _options(settings)
+
+
+def _options(settings: Settings) -> Iterator[str]:
+    engine = settings.engine
+    lines = (
+        (engine, "engine (-g): OpenSSL has none any more; use a key source for the token in [key]."),
+        (settings.signer_output, "-L SelfSignedFile: the self-signed certificate is not written."),
+        (settings.message_file, "-m: the message is not written; `scepflow run --dry-run` sends nothing."),
+        (settings.resume, "-R Resume: not in a pipeline; `scepflow sscep enroll -R` goes on with a request."),
+        (settings.wait_s, "-W: a pipeline does not try to connect again; run it again, as a timer does."),
+        (settings.verbose or settings.debug, "-v, -d: `scepflow run -v`."),
+        (settings.fingerprint_digest, "-F FingerPrint: fingerprints are SHA-256."),
+        (settings.monitor, "-M MonitorInformation: in the query of [ca] url, and so in GetCACaps too."),
+        (
+            settings.poll_interval_s < 0,
+            "-t PollInterval is negative, for which 300 seconds stand in [poller].",
+        ),
+    )
+    for given, line in lines:
+        if given:
+            yield line
+    if settings.operation == Operation.ENROLL:
+        yield "The transaction id is a new one for each run, not the MD5 of the key."

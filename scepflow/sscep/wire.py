@@ -1,0 +1,145 @@
+"""Stages of this process around the pipeline's own: the way to the CA, watched; the signer, with ``-L`` and a steady serial.
+
+Must never hold: a message's content; both hand on what the installed stages make.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from dataclasses import replace as replaced
+from typing import TYPE_CHECKING, Any
+
+from scepflow.errors import ScepflowError, TransportError
+from scepflow.sscep.settings import Exit, SscepExit
+from scepflow.stages import Signer, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cryptography import x509
+
+    from scepflow.engine.exchange import HttpRequest, HttpResponse
+    from scepflow.engine.identity import SigningIdentity
+    from scepflow.stages import Connection, PrivateKey, Run
+
+__all__ = ["CommandEnded", "SteadySigner", "WatchedTransport", "Wire", "message_of"]
+
+
+class CommandEnded(ScepflowError):  # noqa: N818  # which may be what was asked for
+    """The command ends inside a stage: only our own errors come out of one as they are.
+
+    Args:
+        end: how it ends.
+    """
+
+    def __init__(self, end: SscepExit) -> None:
+        super().__init__(str(end))
+        self.end = end
+
+
+@dataclass
+class Wire:
+    """What passes between us and the CA, over all connections of one command.
+
+    Attributes:
+        verbose: is told a line for each step.
+        wait_s: seconds in all to try again when no answer comes.
+        sleep: waits.
+        take: is given the message instead of the CA, or None to send it.
+        answers: the last response to each operation.
+    """
+
+    verbose: Callable[[str], None]
+    wait_s: int = 0
+    sleep: Callable[[float], None] = lambda _seconds: None
+    take: Callable[[bytes], None] | None = None
+    answers: dict[str, HttpResponse] = field(default_factory=dict)
+
+    def send(self, connection: Connection, request: HttpRequest) -> HttpResponse:
+        """Send a request; the CA is asked for its capabilities only once."""
+        if request.operation == "GetCACaps" and "GetCACaps" in self.answers:
+            return self.answers["GetCACaps"]
+        if request.operation == "PKIOperation" and self.take:
+            self.take(message_of(request))
+            raise CommandEnded(SscepExit(Exit.SUCCESS))
+        response = self._persist(connection, request)
+        kind = response.headers.get("content-type") or "missing"
+        self.verbose(f"server response status code: {response.status}, MIME header: {kind}")
+        self.answers[request.operation] = response
+        return response
+
+    def _persist(self, connection: Connection, request: HttpRequest) -> HttpResponse:
+        """Try again after 1, 2, 3… seconds, as long as ``-W`` allows."""
+        left_s, pause_s = self.wait_s, 1
+        while True:
+            try:
+                self.verbose(f"connecting to {_peer(request.url)}")
+                return connection.send(request)
+            except TransportError as error:
+                if left_s <= 0 or not error.retryable:
+                    raise
+            pause_s = min(pause_s, left_s)
+            self.sleep(pause_s)
+            left_s, pause_s = left_s - pause_s, pause_s + 1
+
+
+def _peer(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def message_of(request: HttpRequest) -> bytes:
+    """Return the pki_message in DER, from a POST's body or a GET's address."""
+    if request.body:
+        return request.body
+    from base64 import b64decode
+    from urllib.parse import parse_qs, urlsplit
+
+    return b64decode(parse_qs(urlsplit(request.url).query)["message"][0])
+
+
+class WatchedTransport(Transport, frozen=True, kw_only=True, tag="sscep-watched"):
+    """Another transport, watched."""
+
+    inner: Any
+    wire: Any
+
+    @contextmanager
+    def connect(self, run: Run) -> Iterator[Connection]:
+        """Open the other transport."""
+        with self.inner.connect(run) as connection:
+            yield _WatchedConnection(connection, self.wire)
+
+
+@dataclass
+class _WatchedConnection:
+    connection: Connection
+    wire: Wire
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        return self.wire.send(self.connection, request)
+
+
+class SteadySigner(Signer, frozen=True, kw_only=True, tag="sscep-signer"):
+    """Another signer; what it makes for one key always has the same serial number, and ``-L`` is written.
+
+    Attributes:
+        inner: the other signer.
+        serial: 16 bytes that the serial number is made of.
+        ready: is given the certificate before anything is sent.
+    """
+
+    inner: Any
+    serial: bytes
+    ready: Any
+
+    def identity(self, key: PrivateKey, csr: x509.CertificateSigningRequest, run: Run) -> SigningIdentity:
+        """Return the other signer's identity."""
+        identity: SigningIdentity = self.inner.identity(
+            key, csr, replaced(run, random_bytes=lambda count: self.serial[:count])
+        )
+        self.ready(identity.certificate)
+        return identity
