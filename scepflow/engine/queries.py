@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from scepflow.engine import asn1, attributes, certificates, cms, trust
+from scepflow.engine import asn1, attributes, certificates, cms, oids, trust
 from scepflow.engine.algorithms import Security
 from scepflow.engine.capabilities import NONE, Capabilities, parse_capabilities
 from scepflow.engine.channel import MAX_REPLY_BYTES, Message
@@ -96,8 +96,9 @@ def parse_next_ca(
 
     An RA may sign them only if it is pinned: they become trust anchors, and an RA
     certificate is what a client of the same CA could pass off as one (S-082).
-    Servers that put them into the signed message itself, not into its content,
-    are understood (Q-084).
+    Only what the signature covers counts. Certificates beside it do not, though some
+    servers put the next CA there and nowhere else (Q-084); nor does an answer to
+    something else, which the CA signed as well.
 
     Raises:
         TransportError: an HTTP error.
@@ -109,13 +110,16 @@ def parse_next_ca(
     signed = cms.parse_signed_data(cms_body(response))
     signer = attributes.only_signer(signed)
     trusted = [c for c in bundle.signers if trust.is_ca(c)] or bundle.signers
-    attributes.verify(signed, signer, trusted=trusted, security=security, checks=Checks(relaxed))
-    if signed.content:
-        following = cms.parse_signed_data(signed.content).certificates()
-    else:
-        following = tuple(c for c in signed.certificates() if c not in bundle.certificates)
+    signed_attributes = attributes.verify(
+        signed, signer, trusted=trusted, security=security, checks=Checks(relaxed)
+    )
+    if any(signed_attributes.has(oid) for oid in (oids.MESSAGE_TYPE, oids.PKI_STATUS)):
+        raise ProtocolError("an answer to another question", section="RFC 8894 §4.7.1")
+    following = cms.parse_signed_data(signed.content).certificates() if signed.content else ()
     if not following:
-        raise ProtocolError("no next CA certificate in the reply", section="RFC 8894 §4.7.1")
+        raise ProtocolError(
+            "no next CA certificate in what the reply's signature covers", section="RFC 8894 §4.7.1"
+        )
     return following
 
 
@@ -152,7 +156,7 @@ def parse_certificate(
     """
     for certificate in _answer(channel, message, response).certificates():
         if (
-            certificate.serial_number == serial_number
+            asn1.certificate_names(certificate)[1] == serial_number  # the library warns of one below 1
             and certificate.issuer == channel.bundle.ca_certificate.subject
         ):
             channel.bundle.verifier.chain(certificate, max(now, certificate.not_valid_before_utc))
