@@ -1,6 +1,11 @@
-"""Print every measurement, side by side in one run: ``python -m benchmarks``."""
+"""Print every measurement, side by side in one run: ``python -m benchmarks``; one enrollment's parts: ``--profile``."""
 
-from benchmarks import enrollment, startup
+import sys
 
-enrollment.measure()
-startup.measure()
+from benchmarks import breakdown, enrollment, startup
+
+if "--profile" in sys.argv[1:]:
+    breakdown.measure()
+else:
+    enrollment.measure()
+    startup.measure()

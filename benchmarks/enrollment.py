@@ -10,6 +10,8 @@ import secrets
 import statistics
 import tempfile
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +32,12 @@ from scepflow.stages import Run
 from scepflow.state import StateDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from cryptography import x509
+
+    from scepflow.engine.exchange import HttpResponse
+    from scepflow.engine.identity import SigningIdentity
 
 ROUNDS = 40
 PER_ROUND = 10
@@ -76,15 +83,62 @@ def _side_by_side(names: list[str], works: list[Callable[[], object]]) -> dict[s
     return {name: statistics.median(row[i] for row in rows) for i, name in enumerate(names)}
 
 
-def measure() -> None:
-    """Print the figures."""
+@dataclass(frozen=True)
+class Client:
+    """What an enrollment needs, made once: the steps of one are its methods."""
+
+    pipeline: Any
+    run: Run
+    connection: Any
+    ca: Any
+    key: rsa.RSAPrivateKey
+    csr: x509.CertificateSigningRequest
+
+    def identity(self) -> SigningIdentity:
+        return self.pipeline.signer.identity(self.key, self.csr, self.run)
+
+    def enrollment(self, identity: SigningIdentity) -> Enrollment:
+        channel = Channel(
+            url=self.pipeline.ca.url,
+            bundle=self.ca.bundle,
+            identity=identity,
+            choice=self.ca.choice,
+            random_bytes=secrets.token_bytes,
+        )
+        return Enrollment(channel, self.csr, transaction_id=secrets.token_hex(16))
+
+    def request(self, enrollment: Enrollment) -> HttpRequest:
+        return enrollment.next_request(now=self.run.now(), sender_nonce=secrets.token_bytes(16))
+
+    def receive(self, enrollment: Enrollment, response: HttpResponse) -> Issued:
+        issued = enrollment.receive(response, now=self.run.now())
+        assert isinstance(issued, Issued)
+        return issued
+
+    def enroll(self) -> None:
+        enrollment = self.enrollment(self.identity())
+        self.receive(enrollment, self.connection.send(self.request(enrollment)))
+
+
+@contextmanager
+def client() -> Iterator[Client]:
+    """Give a client of a test CA that runs in another process."""
     with server.running() as url, tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         key = rsa.generate_private_key(65537, 2048)
         (directory / "key.pem").write_bytes(key_pem(key))
         (directory / "key.pem").chmod(0o600)
         pipeline = _pipeline(directory, url)
-        works = _works(pipeline, key)
+        run = make_run(pipeline, lambda _event: None, System())
+        with pipeline.transport.connect(run) as connection:
+            ca = authenticate_ca(pipeline.ca, connection, run)
+            yield Client(pipeline, run, connection, ca, key, pipeline.csr.build(key, run))
+
+
+def measure() -> None:
+    """Print the figures."""
+    with client() as ready:
+        works = _works(ready)
         ms = _side_by_side(list(works), list(works.values()))
     enroll, whole = ms["one enrollment, key and CSR given"], ms["whole pipeline, CSR built, files written"]
     four, five = ms["its 4 RSA operations"], ms["its 5 RSA operations"]
@@ -117,25 +171,9 @@ def ca_fingerprint(directory: Path, url: str) -> str:
     return trust.fingerprint(certificates[0])
 
 
-def _works(pipeline: Any, key: rsa.RSAPrivateKey) -> dict[str, Callable[[], object]]:
-    system = System()
-    run = make_run(pipeline, lambda _event: None, system)
-    connection = pipeline.transport.connect(run).__enter__()
-    ca = authenticate_ca(pipeline.ca, connection, run)
-    csr = pipeline.csr.build(key, run)
+def _works(ready: Client) -> dict[str, Callable[[], object]]:
+    pipeline, key, connection = ready.pipeline, ready.key, ready.connection
     state = StateDirectory(pipeline.directory / "state")
-
-    def enroll() -> None:
-        channel = Channel(
-            url=pipeline.ca.url,
-            bundle=ca.bundle,
-            identity=pipeline.signer.identity(key, csr, run),
-            choice=ca.choice,
-            random_bytes=secrets.token_bytes,
-        )
-        enrollment = Enrollment(channel, csr, transaction_id=secrets.token_hex(16))
-        request = enrollment.next_request(now=system.now(), sender_nonce=secrets.token_bytes(16))
-        assert isinstance(enrollment.receive(connection.send(request), now=system.now()), Issued)
 
     def post() -> None:
         connection.send(
@@ -150,7 +188,7 @@ def _works(pipeline: Any, key: rsa.RSAPrivateKey) -> dict[str, Callable[[], obje
         )
 
     return {
-        "one enrollment, key and CSR given": enroll,
+        "one enrollment, key and CSR given": ready.enroll,
         "its 4 RSA operations": _rsa_operations(key, signatures=2),
         "one POST of 2500 bytes": post,
         "whole pipeline, CSR built, files written": lambda: run_pipeline(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from scepflow.engine import algorithms, queries, trust
 from scepflow.engine.algorithms import Cipher, Digest, Security
 from scepflow.engine.capabilities import NONE
+from scepflow.engine.certificates import can_decrypt
 from scepflow.engine.fingerprints import parse_fingerprint
 from scepflow.errors import OptionError, ProtocolError, TransportError
 from scepflow.events import CaAuthenticated
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     from scepflow.stages import Connection, Run
 
 __all__ = ["AuthenticatedCa", "authenticate_ca", "authenticate_certificates", "fetch_certificates"]
+
+_LARGEST_BYTES = 1 << 20
+_KEYED_BY_CHALLENGE = (
+    "the CA offers no RSA certificate, so requests are encrypted with the challenge (password_envelope): "
+    "whoever records one can guess the challenge offline"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +71,8 @@ def authenticate_ca(options: CaOptions, connection: Connection, run: Run) -> Aut
     choice = _choice(options, capabilities)
     for finding in (*bundle.findings, *choice.findings):
         run.warn(finding.code, finding.text)
+    if options.password_envelope and not can_decrypt(bundle.recipient):
+        run.warn("password-envelope", _KEYED_BY_CHALLENGE)
     run.emit(
         CaAuthenticated(
             pipeline=run.pipeline,
@@ -128,6 +137,7 @@ def _authenticate(
         recipient=pins.recipient,
         signer=pins.signer,
         now=run.now(),
+        security=Security(options.security),
     )
 
 
@@ -196,11 +206,20 @@ def _pin(written: str | None, run: Run, option: str) -> tuple[str | None, tuple[
 
 def _read_certificates(path: Path, option: str) -> tuple[x509.Certificate, ...]:
     try:
-        return trust.parse_certificates(path.read_bytes())
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_BYTES + 1)
     except OSError as error:
         raise OptionError(f"cannot read {path}: {error.strerror}", where=f"ca.{option}") from None
-    except ProtocolError as error:
-        raise OptionError(f"{path}: {error.message}", where=f"ca.{option}") from None
+    if len(data) > _LARGEST_BYTES:
+        raise OptionError(f"{path} is larger than 1 MiB", where=f"ca.{option}")
+    try:
+        return trust.parse_certificates(data)
+    except ProtocolError:  # its words may quote the file, which may be a secret
+        raise OptionError(
+            f"no certificate can be read from {path}",
+            where=f"ca.{option}",
+            hint="PEM, DER or a certs-only CMS (.p7b) is wanted",
+        ) from None
 
 
 def _choice(options: CaOptions, capabilities: Capabilities) -> Choice:

@@ -71,8 +71,12 @@ def deliver(
         for name in sorted(prepared, key=lambda name: type(sinks[name]).prepare is OutputSink.prepare):
             attempt(name, prepared[name].commit)
     finally:
-        for output in prepared.values():  # nothing staged is left behind; what is committed is not touched
-            with suppress(Exception):  # what matters is known by now: delivered, or the failure before
+        for (
+            name,
+            output,
+        ) in prepared.items():  # nothing staged is left behind; what is committed is not touched
+            # What matters is known by now: delivered, or the failure before.
+            with suppress(ScepflowError), working(sinks[name]):
                 output.discard()
     deliveries = tuple(Delivery(name, describe(sink), failures.get(name)) for name, sink in sinks.items())
     for delivery in deliveries:

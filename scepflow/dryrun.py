@@ -6,7 +6,7 @@ Must never hold: a PKIOperation, or a call that makes a key or writes an output.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -68,7 +68,7 @@ def rehearse(pipeline: Pipeline, *, emit: Callable[[Event], None], system: Syste
     Returns:
         What was tried, in the order of a run; one that fails stops no other.
     """
-    run = make_run(pipeline, emit, system)
+    run = replace(make_run(pipeline, emit, system), rehearsal=True)
     started_s = system.monotonic_s()
     run.emit(RunStarted(pipeline=pipeline.name, at=run.now(), file=str(pipeline.file), dry_run=True))
     lines = tuple(_lines(pipeline, run))

@@ -5,17 +5,20 @@ Must never hold: knowledge of a stage.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from scepflow import errors
+from scepflow.engine.exchange import HttpResponse
 from scepflow.errors import OptionError, ScepflowError, StageError
 from scepflow.text import sanitise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-    from scepflow.engine.exchange import HttpRequest, HttpResponse
+    from scepflow.engine.exchange import HttpRequest
     from scepflow.stages import Connection, Run, Stage, Transport
 
 __all__ = ["connected", "working"]
@@ -29,26 +32,34 @@ _ERRORS: dict[str, type[StageError]] = {
 }
 
 
+_LONGEST_MESSAGE = 2000
+
+
 @contextmanager
 def working(stage: Stage) -> Iterator[None]:
-    """Run a stage's code; what it raises comes out as an error of its kind.
+    """Run a stage's code; what it raises comes out as an error of its kind, fit to be shown.
+
+    Not even ``sys.exit`` gets past it; only what ends this process from outside does.
 
     Raises:
         StageError: whatever went wrong; a foreign exception is named with plugin and version.
         ScepflowError: errors of other kinds pass through.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM.
     """
     kind_error = _ERRORS.get(stage.kind, StageError)
     try:
         yield
-    except StageError as error:
-        error.kind = error.kind or stage.kind
-        error.name = error.name or stage.stage_name()
+    except (KeyboardInterrupt, GeneratorExit):
         raise
-    except OptionError as error:  # a secret that cannot be read, found only now
-        raise kind_error(error.message, kind=stage.kind, name=stage.stage_name(), hint=error.hint) from None
-    except ScepflowError:
+    except ScepflowError as error:
+        _make_safe(error)
+        if isinstance(error, OptionError):  # a secret that cannot be read, found only now
+            raise _option_error(error, stage) from None
+        if isinstance(error, StageError):
+            error.kind = error.kind or stage.kind
+            error.name = error.name or stage.stage_name()
         raise
-    except Exception as error:
+    except BaseException as error:
         raise kind_error(
             f"{stage.kind} {stage.stage_name()} broke: {type(error).__name__}: {sanitise(str(error))}",
             kind=stage.kind,
@@ -57,20 +68,49 @@ def working(stage: Stage) -> Iterator[None]:
         ) from error
 
 
+def _make_safe(error: ScepflowError) -> None:
+    """Escape what a stranger's error may do to a terminal; a hint may have several lines."""
+    error.message = sanitise(str(error.message), limit=_LONGEST_MESSAGE)
+    error.args = (error.message,)
+    if error.hint is not None:
+        lines = str(error.hint).split("\n")
+        error.hint = "\n".join(sanitise(line, limit=_LONGEST_MESSAGE) for line in lines)
+
+
+def _option_error(error: OptionError, stage: Stage) -> ScepflowError:
+    """Return the error of an option with its stage's name: a sink's own, so that it stops no other sink."""
+    where = f" ({sanitise(error.where)})" if error.where else ""
+    message = f"{stage.kind} {stage.stage_name()}{where}: {error.message}"
+    if stage.kind == "sink":
+        return errors.SinkError(message, kind=stage.kind, name=stage.stage_name(), hint=error.hint)
+    return OptionError(message, where=error.where, hint=error.hint)
+
+
 @contextmanager
 def connected(transport: Transport, run: Run) -> Iterator[Connection]:
     """Open a transport's connection; whatever it does wrong comes out as a TransportError.
 
-    A connection that cannot be closed is a warning: what it carried has arrived.
+    A connection that cannot be closed is a warning: what it carried has arrived,
+    or the error inside says why it has not. That error is never swallowed.
     """
-    with ExitStack() as stack:
-        with working(transport):
-            connection = stack.enter_context(transport.connect(run))
+    with working(transport):
+        context = transport.connect(run)
+        connection = context.__enter__()
+    try:
         yield _GuardedConnection(connection, transport)
-        try:
-            stack.close()
-        except Exception as error:  # noqa: BLE001  # whatever a stranger's transport raises
-            run.warn("transport-close", f"the connection did not close: {type(error).__name__}")
+    except BaseException as error:
+        _close(context, run, error)
+        raise
+    _close(context, run, None)
+
+
+def _close(context: AbstractContextManager[Connection], run: Run, inside: BaseException | None) -> None:
+    try:
+        context.__exit__(type(inside) if inside else None, inside, inside.__traceback__ if inside else None)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  # whatever a stranger's transport raises
+        run.warn("transport-close", f"the connection did not close: {type(error).__name__}")
 
 
 class _GuardedConnection:
@@ -80,7 +120,17 @@ class _GuardedConnection:
 
     def send(self, request: HttpRequest) -> HttpResponse:
         with working(self._transport):
-            return self._connection.send(request)
+            return _checked(self._connection.send(request))
+
+
+def _checked(response: object) -> HttpResponse:
+    match response:
+        case HttpResponse(status=int(), headers=Mapping(), body=bytes()):
+            return response
+        case HttpResponse():
+            raise TypeError("send returned an HttpResponse whose status, headers or body has a wrong type")
+        case _:
+            raise TypeError(f"send returned {type(response).__name__}, not an HttpResponse")
 
 
 def _origin(stage: Stage) -> str:

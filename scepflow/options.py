@@ -12,10 +12,12 @@ import re
 from typing import TYPE_CHECKING, Any, Self
 
 from scepflow.errors import OptionError
+from scepflow.text import sanitise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from subprocess import Popen
 
 __all__ = ["Duration", "FileMode", "NameTemplate", "PathTemplate", "Secret", "Template", "UrlTemplate"]
 
@@ -106,6 +108,13 @@ class Template(str):
         Raises:
             OptionError: an unknown name, a lone brace, or a value that cannot stand there.
         """
+        unknown = [name for name in dict.fromkeys(cls.names(text)) if name not in values]
+        if unknown:
+            listed = sanitise(", ".join(f"{{{name}}}" for name in unknown))
+            raise OptionError(
+                f"unknown template name{'s' * (len(unknown) > 1)} {listed}",
+                hint=f"known: {', '.join(sorted(values)) or 'none'}",
+            )
 
         def one(match: re.Match[str]) -> str:
             found, name = match.group(0), match.group(1)
@@ -113,10 +122,8 @@ class Template(str):
                 return found[0]
             if name is None:
                 raise OptionError(f"lone {found!r} in a template", hint="write {{ or }} for a brace")
-            if name not in values:
-                raise OptionError(
-                    f"unknown template name {{{name}}}", hint=f"known: {', '.join(sorted(values)) or 'none'}"
-                )
+            if not name:
+                raise OptionError("a template name is missing in {}", hint="write {{ or }} for a brace")
             return cls.escape(values[name], name=name, at_start=match.start() == 0)
 
         return cls(cls._field.sub(one, text))
@@ -195,6 +202,8 @@ class Secret:
     """
 
     __slots__ = ("_source",)
+    LARGEST_BYTES = 64 << 10
+    COMMAND_S = 60
     SOURCES = ("file", "env", "command", "credential", "keyring")
 
     def __init__(self, source: str | Mapping[str, Any]) -> None:
@@ -228,6 +237,11 @@ class Secret:
         return isinstance(self._source, str)
 
     @property
+    def file(self) -> str | None:
+        """The file that it is read from, as it is named in the pipeline file, or None."""
+        return None if isinstance(self._source, str) else self._source.get("file")
+
+    @property
     def origin(self) -> str:
         """Where the secret comes from, fit to be shown, such as ``file challenge``."""
         if isinstance(self._source, str):
@@ -255,9 +269,17 @@ class Secret:
 
     def _from_file(self, name: str, directory: Path) -> str:
         try:
-            return (directory / name).read_bytes().decode("utf-8-sig")
+            with (directory / name).open("rb") as file:
+                return self._text(file.read(self.LARGEST_BYTES + 1)).removeprefix("\ufeff")
         except OSError as error:
             raise OptionError(f"cannot read the secret ({self.origin}): {error.strerror}") from None
+
+    def _text(self, data: bytes) -> str:
+        """Return what was read as text, unless it is too much."""
+        if len(data) > self.LARGEST_BYTES:
+            raise OptionError(f"the secret ({self.origin}) is larger than {self.LARGEST_BYTES >> 10} KiB")
+        try:
+            return data.decode()
         except UnicodeDecodeError:
             raise OptionError(f"the secret ({self.origin}) is not UTF-8 text") from None
 
@@ -273,18 +295,44 @@ class Secret:
         import subprocess
 
         try:
-            done = subprocess.run(  # noqa: S603  # argv comes from the pipeline file, no shell
-                argv, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60, check=False
+            process = subprocess.Popen(  # noqa: S603  # argv comes from the pipeline file, no shell
+                argv, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
             )
-            if done.returncode:
-                raise OptionError(f"the secret's command {argv[0]} exited {done.returncode}")
-            return done.stdout.decode("utf-8")
         except OSError as error:
             raise OptionError(f"cannot run the secret's command {argv[0]}: {error.strerror}") from None
-        except subprocess.TimeoutExpired:
-            raise OptionError(f"the secret's command {argv[0]} took longer than 60 s") from None
-        except UnicodeDecodeError:
-            raise OptionError(f"the secret ({self.origin}) is not UTF-8 text") from None
+        with process:
+            try:
+                text = self._text(self._output(process))
+            except subprocess.TimeoutExpired:
+                raise OptionError(
+                    f"the secret's command {argv[0]} took longer than {self.COMMAND_S} s"
+                ) from None
+            finally:
+                process.kill()  # does nothing to one that has ended
+        if process.returncode:
+            raise OptionError(f"the secret's command {argv[0]} exited {process.returncode}")
+        return text
+
+    def _output(self, process: Popen[bytes]) -> bytes:
+        """Return what a command writes, until it ends or has written too much."""
+        import os
+        import select
+        import time
+        from subprocess import TimeoutExpired
+
+        assert process.stdout is not None
+        end_s = time.monotonic() + self.COMMAND_S
+        data = b""
+        while len(data) <= self.LARGEST_BYTES:
+            left_s = max(0, end_s - time.monotonic())
+            if not select.select([process.stdout], [], [], left_s)[0]:
+                raise TimeoutExpired(process.args, self.COMMAND_S)
+            chunk = os.read(process.stdout.fileno(), 1 << 16)
+            if not chunk:
+                process.wait(max(0, end_s - time.monotonic()))
+                break
+            data += chunk
+        return data
 
     def _from_credential(self, name: str, directory: Path) -> str:
         import os

@@ -188,10 +188,12 @@ class Registry:
             if id(plugin.instance) in listeners:
                 try:
                     self._hook_of(plugin, "scepflow_event")(event=event)
-                except Exception as error:  # noqa: BLE001  # a stranger's listener must not end a run
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # noqa: BLE001  # a stranger's listener must not end a run
                     self._report(plugin, error)
 
-    def _report(self, plugin: _Plugin, error: Exception) -> None:
+    def _report(self, plugin: _Plugin, error: BaseException) -> None:
         if plugin.name not in self._reported:
             self._reported.add(plugin.name)
             _log.warning("%s failed in scepflow_event: %s", plugin, _words(error))
@@ -201,7 +203,9 @@ class Registry:
         plugin = _Plugin(None, point.name, *origin)
         try:
             instance = point.load()
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a stranger's import does
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # whatever a stranger's import does
             self._problems.append((None, plugin.error(f"cannot be imported: {_words(error)}")))
             return
         try:
@@ -249,7 +253,9 @@ class Registry:
         hook = HOOKS[kind][0]
         try:
             classes = dict.fromkeys(cls for answer in self._hook_of(plugin, hook)() for cls in answer)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a stranger's hook does
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # whatever a stranger's hook does
             self._problems.append((kind, plugin.error(f"failed in {hook}: {_words(error)}")))
             return
         for cls in classes:
@@ -318,7 +324,9 @@ def _one_off(word: str) -> _Plugin:
     is_file = word.endswith(".py") or "/" in word
     try:
         return _Plugin(_load_file(Path(word)) if is_file else importlib.import_module(word), word)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _Plugin(None, word).error(f"cannot be imported: {_words(error)}") from error
 
 

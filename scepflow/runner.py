@@ -24,7 +24,15 @@ from scepflow.engine.enrollment import Enrollment, Issued, Pending
 from scepflow.engine.identity import Credential
 from scepflow.engine.messages import MessageType, fail_info_name
 from scepflow.engine.trust import fingerprint
-from scepflow.errors import CsrError, PendingError, RejectedError, ScepflowError, TransportError
+from scepflow.errors import (
+    CsrError,
+    PendingError,
+    ProtocolError,
+    RejectedError,
+    ScepflowError,
+    SignerError,
+    TransportError,
+)
 from scepflow.events import (
     CertificateIssued,
     CsrReady,
@@ -96,6 +104,7 @@ def make_run(pipeline: Pipeline, emit: Callable[[Event], None], system: System) 
         now=system.now,
         random_bytes=system.random_bytes,
         emit=emit,
+        renewal=pipeline.signer.renews,
     )
 
 
@@ -144,8 +153,15 @@ def run_pipeline(
         ended = {PendingError: "pending", RejectedError: "rejected"}
         finished(ended.get(type(error), "failed"), error.exit_code, error.message)
         raise
+    except Exception as error:
+        finished("failed", ScepflowError.exit_code, f"a bug: {type(error).__name__}")
+        raise
     finished("degraded" if outcome.exit_code else "issued", outcome.exit_code)
     return outcome
+
+
+LONGEST_DELAY_S = 366 * 86400
+"""A poller that wants to wait longer is wrong."""
 
 
 class _Runner:
@@ -163,13 +179,14 @@ class _Runner:
         self.system = system
         self.context = make_run(pipeline, emit, system)
         self.transaction_id = transaction_id
-        self.resumed = resume
+        self.resumed = self.sent = resume
         self.attempt = state.attempt(pipeline.file, self.transaction_id)
 
     def run(self) -> Outcome:
         """Take the stages in their order; what must not be lost is on disk before it is needed."""
         pipeline, run = self.pipeline, self.context
-        sent = self.resumed
+        for check in pipeline.ca.relax:
+            run.warn("relaxed", f"the check {check} on replies is turned off")
         try:
             key = self._key()
             csr = self._csr(key)
@@ -177,10 +194,9 @@ class _Runner:
             with connected(pipeline.transport, run) as connection:
                 ca = authenticate_ca(pipeline.ca, connection, run)
                 enrollment = self._enrollment(ca, csr, identity)
-                sent = True
                 issued = self._enroll(enrollment, connection)
         except BaseException as error:
-            if not sent or isinstance(error, RejectedError):
+            if not self.sent or isinstance(error, RejectedError):
                 self.attempt.discard()
             raise
         return self._deliver(Credential(key=key, certificate=issued.certificate, chain=issued.chain))
@@ -189,7 +205,8 @@ class _Runner:
         stage = self.pipeline.key
         with working(stage):
             key = stage.obtain(self.context)
-            self._keep_key("key.pem", key)
+            if not stage.durable:
+                self._keep_key("key.pem", key)
         self.tell(KeyReady, stage=stage.stage_name(), description=describe_key(key))
         return key
 
@@ -207,7 +224,7 @@ class _Runner:
         stage = self.pipeline.signer
         with working(stage):
             identity = stage.identity(key, csr, self.context)
-            if identity.key is not key:
+            if identity.key is not key and not stage.durable:
                 self._keep_key("signer-key.pem", identity.key)
         self.tell(
             SignerReady, stage=stage.stage_name(), description=describe_certificate(identity.certificate)
@@ -229,11 +246,12 @@ class _Runner:
             random_bytes=self.system.random_bytes,
             security=Security(options.security),
             relaxed=frozenset(options.relax),
+            password_envelope=options.password_envelope,
         )
         existing = identity.certificate.issuer != identity.certificate.subject
         wanted = self.pipeline.renew.message
         renewal = existing and (wanted == "renewal" or (wanted == "auto" and ca.capabilities.renewal))
-        return Enrollment(
+        enrollment = Enrollment(
             channel,
             csr,
             transaction_id=self.transaction_id,
@@ -241,6 +259,14 @@ class _Runner:
             previous=identity.certificate if existing else None,
             resumed=self.resumed,
         )
+        if not isinstance(identity.key, rsa.RSAPrivateKey) and not enrollment.channel.challenge_password:
+            raise SignerError(
+                "the reply could not be read: the signing key is EC, which cannot decrypt, and there is no challenge",
+                kind=self.pipeline.signer.kind,
+                name=self.pipeline.signer.stage_name(),
+                hint="sign with an RSA key, or see password_envelope in [ca] (RFC 8894 §3.1)",
+            )
+        return enrollment
 
     def _enroll(self, enrollment: Enrollment, connection: Connection) -> Issued:
         """Send the request, then poll until the CA has decided or the poller gives up."""
@@ -253,7 +279,7 @@ class _Runner:
 
     def _poll(self, enrollment: Enrollment, connection: Connection) -> Issued | Rejected:
         asked_s = self.system.monotonic_s()
-        lost: TransportError | None = None
+        lost: TransportError | ProtocolError | None = None
         poll = first = int(self.resumed)
         for poll, delay_s in enumerate(self._delays_s(), start=first + 1):
             self.tell(
@@ -266,34 +292,38 @@ class _Runner:
             self.system.sleep(delay_s)
             try:
                 event, lost = self._exchange(enrollment, connection, poll=poll), None
-            except TransportError as error:  # a server that restarts does not end the wait
+            except (TransportError, ProtocolError) as error:  # a server that restarts does not end the wait
                 lost = error
                 self.context.warn("poll-lost", f"poll {poll} got no answer: {error.message}")
                 continue
             if not isinstance(event, Pending):
                 return event
+        polled = f"after {poll} poll{'s' if poll > 1 else ''}" if poll else "yet, and no poll was asked for"
         raise lost or PendingError(
-            f"the CA has not decided after {poll} polls",
+            f"the CA has not decided {polled}",
             transaction_id=self.transaction_id,
             polls=poll,
             waited_s=self.system.monotonic_s() - asked_s,
-            hint=f"its operator must approve transaction {self.transaction_id}; the key is kept in {self.attempt.path}",
+            hint=f"its operator must approve transaction {self.transaction_id}; it is kept in {self.attempt.path}",
         )
 
     def _delays_s(self) -> Iterator[float]:
         with working(self.pipeline.poller):
             for delay_s in self.pipeline.poller.delays_s():
-                if not 0 <= delay_s < float("inf"):
+                if not 0 <= delay_s <= LONGEST_DELAY_S:
                     raise ValueError(f"a delay of {delay_s} s")
                 yield delay_s
 
     def _exchange(
         self, enrollment: Enrollment, connection: Connection, *, poll: int
     ) -> Issued | Pending | Rejected:
-        """Send one message, which is on disk as sent before its first byte leaves, and return its answer."""
+        """Send one message and return its answer; that a request was sent is on disk before its first byte leaves."""
+        first = enrollment.sent is None
         request = enrollment.next_request(now=self.system.now(), sender_nonce=self.system.random_bytes(16))
-        self.attempt.keep("enrollment.json", json.dumps(enrollment.snapshot(), indent=1).encode())
+        if first:
+            self.attempt.keep("enrollment.json", json.dumps(enrollment.snapshot(), indent=1).encode())
         assert enrollment.sent is not None
+        self.sent = True
         self.tell(
             RequestSent,
             message_type=enrollment.sent.type.title,
@@ -340,7 +370,11 @@ class _Runner:
     def _deliver(self, credential: Credential) -> Outcome:
         """Keep what was issued, deliver it, and let go of it when every sink has it."""
         certificates = (credential.certificate, *credential.chain)
-        self.attempt.keep("certificate.pem", b"".join(c.public_bytes(Encoding.PEM) for c in certificates))
+        try:
+            self.attempt.keep("certificate.pem", b"".join(c.public_bytes(Encoding.PEM) for c in certificates))
+            self.attempt.forget("enrollment.json")
+        except ScepflowError as error:  # the sinks may still have room for what the CA has granted
+            self.context.warn("not-kept", error.message)
         deliveries = deliver(
             self.pipeline.sinks, credential, self.context, monotonic_s=self.system.monotonic_s
         )

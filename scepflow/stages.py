@@ -62,6 +62,8 @@ class Run:
         random_bytes: returns that many bytes from the system's secure source.
         emit: tells an event to every ``scepflow_event`` implementation.
         previous: the credential that is being renewed, or None for the first.
+        renewal: whether an existing certificate signs the request.
+        rehearsal: whether this is a dry run: a stage then makes nothing that outlives it.
     """
 
     pipeline: str
@@ -70,6 +72,8 @@ class Run:
     random_bytes: Callable[[int], bytes]
     emit: Callable[[Event], None]
     previous: Credential | None = None
+    renewal: bool = False
+    rehearsal: bool = False
 
     def path(self, name: str) -> Path:
         """Return the path that an option names, relative to the pipeline file."""
@@ -82,7 +86,9 @@ class Run:
     def warn(self, code: str, text: str) -> None:
         """Tell the user something that works today and should be looked at."""
         from scepflow.events import Warned
+        from scepflow.text import sanitise
 
+        code, text = sanitise(code), sanitise(text, limit=2000)
         self.emit(Warned(pipeline=self.pipeline, at=self.now(), code=code, text=text))
 
 
@@ -107,9 +113,13 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class KeySource(Stage, frozen=True, kw_only=True):
-    """Where the private key comes from: ``[key]``."""
+    """Where the private key comes from: ``[key]``.
+
+    ``durable`` says that the key can be had again, so that a run keeps no copy of it.
+    """
 
     kind = "key source"
+    durable: ClassVar[bool] = False
 
     def obtain(self, run: Run) -> PrivateKey:
         """Return a private key, RSA of 2048 bits or more, or EC.
@@ -135,9 +145,15 @@ class CsrBuilder(Stage, frozen=True, kw_only=True):
 
 
 class Signer(Stage, frozen=True, kw_only=True):
-    """Whose key signs the request and decrypts the reply: ``[signer]``."""
+    """Whose key signs the request and decrypts the reply: ``[signer]``.
+
+    ``durable`` says that the key can be had again, so that a run keeps no copy of it;
+    ``renews`` that the certificate was issued before, so that the run is a renewal.
+    """
 
     kind = "signer"
+    durable: ClassVar[bool] = False
+    renews: ClassVar[bool] = False
 
     def identity(self, key: PrivateKey, csr: x509.CertificateSigningRequest, run: Run) -> SigningIdentity:
         """Return the signing identity (RFC 8894 §2.3 Client Authentication).
@@ -231,6 +247,14 @@ class OutputSink(Stage, frozen=True, kw_only=True):
             SinkError: the output could not be written; what was there before still is.
         """
         return None
+
+    def outputs_at(self) -> tuple[str, ...]:
+        """Return the files that this sink replaces, as its options name them, as far as they are known beforehand.
+
+        Validation refuses a pipeline in which two sinks replace the same file, or
+        one replaces a file that the pipeline reads. The default names none.
+        """
+        return ()
 
     def describe(self) -> str:
         """Return where the output goes, one short line for the user, without secrets."""

@@ -41,8 +41,10 @@ def default_state_path(environment: Mapping[str, str], *, root: bool) -> Path:
         return Path(named)
     if root:
         return Path("/var/lib/scepflow")
-    home = environment.get("XDG_STATE_HOME") or f"{environment.get('HOME', '')}/.local/state"
-    return Path(home) / "scepflow"
+    home = Path(environment.get("XDG_STATE_HOME", ""))
+    if not home.is_absolute():  # the XDG specification says to ignore such a value
+        home = Path(environment.get("HOME") or Path.home()) / ".local" / "state"
+    return home / "scepflow"
 
 
 class StateDirectory:
@@ -110,6 +112,11 @@ class Attempt:
             if not folder.exists():
                 folder.mkdir(mode=0o700)
                 _sync_folder(folder.parent)
+
+    def forget(self, name: str) -> None:
+        """Remove one file that is not needed any more, if it is there."""
+        with contextlib.suppress(OSError):
+            (self.path / name).unlink()
 
     def discard(self) -> None:
         """Remove the attempt: all is delivered, or nothing came of it."""

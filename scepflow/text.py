@@ -26,7 +26,7 @@ def sanitise(text: str | bytes, *, limit: int = 200) -> str:
     if isinstance(text, bytes):
         text = text[: (limit + 1) * 4].decode("utf-8", "backslashreplace")
     if len(text) <= limit and text.isprintable():
-        return text
+        return str(text)  # and no subclass of it
     cut = text[: limit + 1]
     safe = "".join(
         c.encode("unicode_escape").decode("ascii") if unicodedata.category(c) in _UNSAFE else c for c in cut

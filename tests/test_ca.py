@@ -1,7 +1,9 @@
 """What a CA offers and who it is, compared with what the pipeline pins."""
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from run_fixtures import World, new_authority
 
@@ -154,6 +156,52 @@ def test_a_sha1_fingerprint_needs_legacy(world):
         CaOptions(url="http://pki.example.com", fingerprint=sha1)
     ca = authenticate(world, fingerprint=sha1, security="legacy")
     assert ca.bundle.ca_certificate == world.authority.certificate
+
+
+@pytest.mark.parametrize("option", ["signing_certificate", "encryption_certificate"])
+@pytest.mark.parametrize("prefix", ["sha1:", ""])
+def test_a_sha1_pin_needs_legacy(world, option, prefix):
+    sha1 = f"{prefix}{world.authority.certificate.fingerprint(hashes.SHA1()).hex()}"
+    with pytest.raises(OptionError, match="forged") as caught:
+        CaOptions(url="http://pki.example.com", **{option: sha1})
+    assert caught.value.where == option
+    authenticate(world, security="legacy", **{option: sha1})
+
+
+def test_an_ra_that_nothing_pins_is_told_of_with_the_line_that_pins_it(ra_world):
+    authenticate(ra_world)
+    assert "ra-not-pinned" in ra_world.warnings
+
+
+def test_a_pinned_ra_needs_no_word(ra_world):
+    ra = ra_world.authority.ra
+    pin = f"sha256:{ra.encryption.certificate.fingerprint(hashes.SHA256()).hex()}"
+    authenticate(ra_world, encryption_certificate=pin)
+    assert ra_world.warnings == []
+
+
+def test_the_policy_holds_for_the_cas_certificates(world):
+    key = rsa.generate_private_key(65537, 1024)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Small CA")])
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1)
+    builder = builder.not_valid_before(world.authority.certificate.not_valid_before_utc)
+    builder = builder.not_valid_after(world.authority.certificate.not_valid_after_utc)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    certificate = builder.sign(key, hashes.SHA256())
+    body = certificate.public_bytes(Encoding.DER)
+    world.answers["GetCACert"] = HttpResponse(status=200, body=body)
+    pin = f"sha256:{certificate.fingerprint(hashes.SHA256()).hex()}"
+    authenticate(world, fingerprint=pin)
+    assert "weak-certificate" in world.warnings
+    with pytest.raises(TrustError, match="1024 bits"):
+        authenticate(world, fingerprint=pin, security="strict")
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_password_envelope_is_told_of_where_it_is_allowed(world, allowed):
+    world = World(directory=world.directory, authority=new_authority(key="ec-p256"), key=world.key)
+    authenticate(world, password_envelope=allowed)
+    assert ("password-envelope" in world.warnings) == allowed
 
 
 def test_options_win_over_capabilities(world):

@@ -1,5 +1,7 @@
 """All sinks get the credential: prepared first, committed in two rounds, each on its own."""
 
+import sys
+
 import pytest
 from run_fixtures import Box
 
@@ -73,6 +75,18 @@ def test_a_sink_that_cannot_commit_discards_what_it_prepared(issued, stage_run, 
     bad, good = _deliver(sinks, issued, stage_run)
     assert log.index("discard bad") > log.index("commit bad")
     assert (bad.error.message, good.error) == ("the disk is full", None)
+
+
+def test_a_sink_that_ends_the_process_stops_no_other(issued, stage_run, log):
+    class Quitting(OutputSink, frozen=True, kw_only=True, tag="quitting"):
+        def write(self, issued, run):
+            sys.exit(0)
+
+    quitting, other = _deliver(
+        {"quitting": Quitting(), "other": Written(name="other", log=log)}, issued, stage_run
+    )
+    assert quitting.error.message == "sink quitting broke: SystemExit: 0"
+    assert (log, other.error) == (["write other"], None)
 
 
 def test_an_interruption_discards_what_stands_prepared(issued, stage_run, log):

@@ -119,7 +119,7 @@ def test_of_an_ra_pair_one_encrypts_and_the_other_signs(ra_world):
     assert signing["encryption"].startswith("not for it (its key usage does not allow it")
     assert signing["signs"]
     assert "key usage has digitalSignature" in signing["signing"]
-    assert codes(diagnosis) == ["several-candidates"]
+    assert codes(diagnosis) == ["ra-not-pinned", "several-candidates"]
 
 
 def test_the_lines_that_pin_it_are_toml_that_pins_it(ra_world):

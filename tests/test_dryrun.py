@@ -5,15 +5,17 @@ import sys
 
 import msgspec
 import pytest
-from run_fixtures import Box, GivenKey, World
+from run_fixtures import Box, GivenKey, Wire, World
 
 from scepflow.dryrun import exit_code, rehearse
 from scepflow.errors import KeySourceError, SinkError, TransportError
-from scepflow.options import Secret
+from scepflow.options import PathTemplate, Secret
 from scepflow.pipeline import RenewOptions
+from scepflow.runner import make_run
 from scepflow.stages import OutputSink, Signer
 from scepflow.testca import Knobs
 from scepflow_bundled.csr import SubjectCsrBuilder
+from scepflow_bundled.embedded import EmbeddedTransport
 
 
 @pytest.fixture
@@ -67,6 +69,46 @@ def test_no_message_is_sent_and_nothing_is_made(world):
     assert world.operations == ["GetCACaps", "GetCACert"]
     assert list(world.directory.iterdir()) == before
     assert world.box == []
+
+
+def test_every_stage_is_told_that_it_is_a_rehearsal(world):
+    told = []
+
+    class Asking(OutputSink, frozen=True, kw_only=True, tag="asking"):
+        def check(self, run):
+            told.append(run.rehearsal)
+
+    class Wired(Wire, frozen=True, kw_only=True, tag="wired"):
+        def connect(self, run):
+            told.append(run.rehearsal)
+            return super().connect(run)
+
+    rehearsal(world, transport=Wired(handle=world.handle), sinks={"a": Asking()})
+    assert told == [True, True]
+    assert not make_run(world.pipeline(), world.events.append, world.system).rehearsal
+
+
+def test_a_test_ca_that_is_not_there_yet_is_not_made(world):
+    before = list(world.directory.rglob("*"))
+    lines, found = rehearsal(
+        world,
+        transport=EmbeddedTransport(directory=PathTemplate("testca")),
+        ca={"certificate": "testca/ca.pem"},
+    )
+    assert list(world.directory.rglob("*")) == before
+    assert found["CA"][0] == "FAIL"
+    assert "test-ca-missing" in world.warnings
+    assert exit_code(lines) == 78
+
+
+def test_a_stage_that_ends_the_process_is_that_stages_failure(world):
+    class Quitting(OutputSink, frozen=True, kw_only=True, tag="quitting"):
+        def check(self, run):
+            sys.exit(0)
+
+    lines, found = rehearsal(world, sinks={"q": Quitting()})
+    assert found["sink q"] == ("FAIL", "sink quitting broke: SystemExit: 0")
+    assert exit_code(lines) == 6
 
 
 def test_what_the_ca_is_and_what_would_be_sent_is_said(world):

@@ -1,5 +1,6 @@
 import logging
 import sys
+from asyncio import CancelledError
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from types import SimpleNamespace
@@ -95,7 +96,15 @@ def test_an_installed_plugin_is_found_with_its_distribution(install):
     assert registry.problems == ()
 
 
-@pytest.mark.parametrize("source", ["import no_such_module", "raise SystemExit('no')", "def ("])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import no_such_module",
+        "raise SystemExit('no')",
+        "import pytest; pytest.skip('not here', allow_module_level=True)",
+        "def (",
+    ],
+)
 def test_a_plugin_that_cannot_be_imported_matters_only_to_who_wants_its_stage(install, source):
     install.make("scepflow_bad", "badplug", source)
     install.make("scepflow_web", "webplug", PLUGIN.format(name="web"))
@@ -190,6 +199,39 @@ def test_a_failing_plugin_file_leaves_no_module_behind(tmp_path):
     assert not [name for name in set(sys.modules) - before if "bad" in name]
 
 
+def test_a_plugin_file_that_raises_whatever_it_likes_is_an_error(tmp_path):
+    (tmp_path / "odd.py").write_text("raise type('Odd', (BaseException,), {})('x')")
+    with pytest.raises(PluginError, match="cannot be imported: Odd: x"):
+        Registry.discover(entry_points=(), extra=[str(tmp_path / "odd.py")])
+
+
+def test_an_interrupt_while_plugins_load_is_no_problem_of_theirs(tmp_path, install):
+    install.make("scepflow_slow", "slowplug", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        Registry.discover(entry_points=install.points())
+    (tmp_path / "slow.py").write_text("raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        Registry.discover(entry_points=(), extra=[str(tmp_path / "slow.py")])
+
+
+def test_an_interrupt_in_a_hook_is_no_problem_of_its_plugin():
+    class Interrupted:
+        @hookimpl
+        def scepflow_sinks(self):
+            raise KeyboardInterrupt
+
+        @hookimpl
+        def scepflow_event(self, event):
+            raise KeyboardInterrupt
+
+    registry = Registry()
+    registry.register(Interrupted(), "interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        registry.find("sink", "print")
+    with pytest.raises(KeyboardInterrupt):
+        registry.emit(EVENT)
+
+
 def test_only_the_hook_of_the_wanted_kind_is_called():
     called = []
 
@@ -207,11 +249,12 @@ def test_only_the_hook_of_the_wanted_kind_is_called():
     assert called == ["pollers"]
 
 
-def test_a_hook_that_raises_breaks_only_its_own_plugin():
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, CancelledError])
+def test_a_hook_that_raises_breaks_only_its_own_plugin(kind):
     class Broken:
         @hookimpl
         def scepflow_sinks(self):
-            raise RuntimeError("boom\n\x1b[31m")
+            raise kind("boom\n\x1b[31m")
 
     registry = Registry()
     registry.register(Broken(), "broken")
@@ -219,7 +262,7 @@ def test_a_hook_that_raises_breaks_only_its_own_plugin():
     assert registry.stage("sink", "print") is PrintSink
     with pytest.raises(UnknownStageError) as caught:
         registry.stage("sink", "x")
-    assert 'plugin "broken" failed in scepflow_sinks: RuntimeError: boom' in caught.value.hint
+    assert f'plugin "broken" failed in scepflow_sinks: {kind.__name__}: boom' in caught.value.hint
     assert "\x1b" not in caught.value.hint
 
 
@@ -319,26 +362,29 @@ def test_misnamed_and_unmarked_hooks_are_problems():
 
 
 class Listener:
-    def __init__(self, heard):
+    def __init__(self, heard, error=None):
         self.heard = heard
+        self.error = error or RuntimeError("deaf")
 
     @hookimpl
     def scepflow_event(self, event):
         self.heard.append(event)
-        raise RuntimeError("deaf")
+        raise self.error
 
 
-def test_a_failing_listener_is_logged_once_and_the_others_are_told(caplog):
+@pytest.mark.parametrize("error", [RuntimeError("deaf"), SystemExit("deaf")])
+def test_a_failing_listener_is_logged_once_and_the_others_are_told(caplog, error):
     caplog.set_level(logging.WARNING, "scepflow")
     registry, first, second = Registry(), [], []
-    registry.register(Listener(first), "first")
+    registry.register(Listener(first, error), "first")
     registry.register(SinksOf(PrintSink), "no listener")
-    registry.register(Listener(second), "second")
+    registry.register(Listener(second, error), "second")
     registry.emit(EVENT)
     registry.emit(EVENT)
     assert first == second == [EVENT, EVENT]
     assert [record.getMessage() for record in caplog.records] == [
-        f'plugin "{name}" failed in scepflow_event: RuntimeError: deaf' for name in ("first", "second")
+        f'plugin "{name}" failed in scepflow_event: {type(error).__name__}: deaf'
+        for name in ("first", "second")
     ]
 
 

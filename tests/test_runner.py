@@ -11,12 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from run_fixtures import NOW, Box, Delays, GivenKey, Wire, World, new_rsa_key
 
 from scepflow.engine.enrollment import Enrollment
+from scepflow.engine.envelopes import open_envelope
 from scepflow.engine.exchange import HttpResponse
 from scepflow.engine.identity import SigningIdentity
-from scepflow.engine.messages import FailInfo, MessageType
+from scepflow.engine.messages import FailInfo, MessageType, parse_request
 from scepflow.errors import (
     CsrError,
     KeySourceError,
+    OptionError,
     PendingError,
     RejectedError,
     ScepflowError,
@@ -26,11 +28,14 @@ from scepflow.errors import (
     TransportError,
     TrustError,
 )
+from scepflow.options import Secret
 from scepflow.pipeline import RenewOptions
 from scepflow.runner import describe_certificate, describe_key, run_pipeline
 from scepflow.stages import CsrBuilder, OutputSink, Signer
 from scepflow.state import StateDirectory
 from scepflow.testca import Authority, Knobs
+from scepflow_bundled.csr import SubjectCsrBuilder
+from scepflow_bundled.signers import AutoSigner
 
 GONE = TransportError("the server hung up")
 
@@ -122,6 +127,28 @@ def test_a_state_directory_that_cannot_be_written_stops_before_anything_is_sent(
     assert world.requests == []
 
 
+def test_a_state_directory_that_is_full_once_the_certificate_is_there_stops_no_sink(world):
+    def fill(request):
+        (world.directory / "state").rename(world.directory / "away")
+        (world.directory / "state").write_text("a file in its place")
+        return world.responder.handle(request)
+
+    world.answers["PKIOperation"] = fill
+    assert world.run().exit_code == 0
+    assert len(world.box) == 1
+    assert world.warnings == ["not-kept"]
+
+
+def test_a_key_that_can_be_had_again_is_not_copied(world):
+    class Durable(GivenKey, frozen=True, kw_only=True, tag="durable"):
+        durable = True
+
+    world.responder.knobs = Knobs(pending=9)
+    with pytest.raises(PendingError):
+        world.run(world.pipeline(key=Durable(key=world.key)))
+    assert [path.name for path in world.state.path.rglob("*.*")] == ["enrollment.json"]
+
+
 # -- pending
 
 
@@ -179,7 +206,7 @@ def _bundle(world):
 
 def test_a_poller_without_polls_asks_once(world):
     world.responder.knobs = Knobs(pending=1)
-    with pytest.raises(PendingError, match="after 0 polls"):
+    with pytest.raises(PendingError, match="no poll was asked for"):
         world.run(world.pipeline(poller=Delays(seconds=())))
     assert world.slept_s == []
 
@@ -187,6 +214,13 @@ def test_a_poller_without_polls_asks_once(world):
 def test_a_poll_without_an_answer_does_not_end_the_wait(world):
     world.responder.knobs = Knobs(pending=1)
     world.answers["PKIOperation", 2] = GONE
+    assert world.run().exit_code == 0
+    assert world.warnings == ["poll-lost"]
+
+
+def test_a_web_page_in_answer_to_a_poll_does_not_end_the_wait(world):
+    world.responder.knobs = Knobs(pending=1)
+    world.answers["PKIOperation", 2] = HttpResponse(status=200, body=b"<html>log in</html>")
     assert world.run().exit_code == 0
     assert world.warnings == ["poll-lost"]
 
@@ -302,7 +336,7 @@ def test_a_sink_that_fails_stops_no_other_and_keeps_the_certificate(world):
     assert outcome.exit_code == 6
     assert [d.error is None for d in outcome.deliveries] == [False, True, False]
     assert world.box == [outcome.credential]
-    assert world.kept == ["certificate.pem", "enrollment.json", "key.pem"]
+    assert world.kept == ["certificate.pem", "key.pem"]
     assert outcome.kept_at == str(next(world.state.path.rglob("key.pem")).parent)
     assert (world.events[-1].outcome, world.events[-1].exit_code) == ("degraded", 6)
 
@@ -427,6 +461,18 @@ def test_a_connection_that_does_not_close_costs_no_certificate(world):
     assert world.warnings == ["transport-close"]
 
 
+def test_a_bug_is_told_as_the_end_of_the_run(world):
+    class Broken(Wire, frozen=True, kw_only=True, tag="broken"):
+        @property
+        def kind(self):
+            raise RuntimeError("ours")
+
+    with pytest.raises(RuntimeError, match="ours"):
+        world.run(world.pipeline(transport=Broken(handle=world.handle)))
+    assert world.events[-1].error == "a bug: RuntimeError"
+    assert world.events[-1].exit_code == 1
+
+
 # -- renewal
 
 
@@ -451,6 +497,34 @@ def _message_type(world, renew):
     signed = [e.description for e in world.events if type(e).__name__ == "SignerReady"]
     assert signed[-1] == f"certificate of CN=gw1.example.com, serial {old.certificate.serial_number:x}"
     return world.responder.requests[-1].message_type
+
+
+def test_in_a_renewal_the_challenge_is_left_out(world):
+    class Renewing(Asked, frozen=True, kw_only=True, tag="renewing"):
+        renews = True
+
+    old = world.run().credential
+    csr = SubjectCsrBuilder(subject="CN=gw1.example.com", challenge=Secret("sesame"))
+    signer = Renewing(found=SigningIdentity(old.certificate, old.key))
+    assert world.run(world.pipeline(csr=csr, signer=signer)).exit_code == 0
+    kept = [*world.requests][-1]
+    sealed = parse_request(kept.body).envelope
+    assert b"sesame" not in open_envelope(sealed, world.authority.encryption)
+
+
+# -- checks
+
+
+def test_a_check_that_is_turned_off_is_told_on_every_run(world):
+    world.run(world.pipeline(ca={"relax": ("chain", "recipient-nonce")}))
+    assert world.warnings == ["relaxed", "relaxed"]
+
+
+def test_an_ec_signer_without_a_challenge_is_refused_before_anything_is_sent(world):
+    key = ec.generate_private_key(ec.SECP256R1())
+    with pytest.raises(SignerError, match="EC, which cannot decrypt"):
+        world.run(world.pipeline(key=GivenKey(key=key), signer=AutoSigner(transport_key="csr")))
+    assert "PKIOperation" not in world.operations
 
 
 # -- words
@@ -568,8 +642,8 @@ def test_a_run_without_get_ca_cert_takes_the_ca_from_its_file(world):
 @pytest.mark.parametrize("cipher", ["blowfish-cbc", "des-cbc"])
 def test_what_sscep_can_say_is_said_by_choice_only(world, cipher):
     weak = {"cipher": cipher, "digest": "md5"}
-    with pytest.raises(TrustError, match="need security = legacy"):
-        world.run(world.pipeline(ca=weak))
+    with pytest.raises(OptionError, match="refused by security"):
+        world.pipeline(ca=weak)
     assert world.run(world.pipeline(ca=weak | {"security": "legacy"})).exit_code == 0
     assert {"weak-request", "weak-reply"} <= set(world.warnings)
 

@@ -28,6 +28,8 @@ def attempt(state, tmp_path):
         ({"HOME": "/root"}, True, "/var/lib/scepflow"),
         ({"XDG_STATE_HOME": "/home/a/state"}, False, "/home/a/state/scepflow"),
         ({"HOME": "/home/a"}, False, "/home/a/.local/state/scepflow"),
+        ({"HOME": "/home/a", "XDG_STATE_HOME": "state"}, False, "/home/a/.local/state/scepflow"),
+        ({}, False, f"{Path.home()}/.local/state/scepflow"),
     ],
 )
 def test_state_lives_where_the_first_of_these_says(environment, root, expected):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scepflow.options import PathTemplate
 from scepflow.text import sanitise
 
 
@@ -74,3 +75,7 @@ def test_the_result_is_one_line_of_visible_text_within_the_limit(text, limit):
     assert len(safe.splitlines()) <= 1
     assert not [c for c in safe if unicodedata.category(c)[0] == "C"]
     assert json.loads(json.dumps(safe.encode().decode())) == safe
+
+
+def test_what_comes_back_is_plain_text_even_for_a_subclass():
+    assert type(sanitise(PathTemplate("gw1.key"))) is str

@@ -186,7 +186,10 @@ def _hint(program: str) -> str:
 def _ending(returncode: int) -> str:
     if returncode > 0:
         return f"exited {returncode}"
-    return f"was killed by {signal.Signals(-returncode).name}"
+    try:
+        return f"was killed by {signal.Signals(-returncode).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was killed by signal {-returncode}"
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

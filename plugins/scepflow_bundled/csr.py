@@ -107,8 +107,8 @@ class SubjectCsrBuilder(CsrBuilder, frozen=True, kw_only=True, tag="subject"):
         Raises:
             OptionError: ``where`` names the option.
         """
-        for text in self.san:
-            parse_san(text)
+        for number, text in enumerate(self.san):
+            _check_san(text, where=f"san[{number}]")
         if not self._rdns() and not (self.san and self.allow_empty_subject):
             raise OptionError(
                 "the subject is empty",
@@ -211,7 +211,7 @@ class SubjectCsrBuilder(CsrBuilder, frozen=True, kw_only=True, tag="subject"):
     def _attributes(self, run: Run) -> Iterator[tuple[str, str]]:
         yield from self.attributes.items()
         # RFC 8894 §2.4 Client Authentication using a Shared Secret: a renewal SHOULD omit it (C-030).
-        if self.challenge is not None and (run.previous is None or self.challenge_in_renewal):
+        if self.challenge is not None and (self.challenge_in_renewal or not run.renewal):
             yield _CHALLENGE_PASSWORD, self._challenge(run)
 
     def _challenge(self, run: Run) -> str:
@@ -241,6 +241,14 @@ class SubjectCsrBuilder(CsrBuilder, frozen=True, kw_only=True, tag="subject"):
         digests: dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512]
         digests = {"sha-256": hashes.SHA256(), "sha-384": hashes.SHA384(), "sha-512": hashes.SHA512()}
         return builder.sign(key, digests[self.digest])
+
+
+def _check_san(text: str, *, where: str) -> None:
+    try:
+        parse_san(text)
+    except OptionError as error:
+        error.where = where
+        raise
 
 
 def _signed_with_sha1(
@@ -303,7 +311,13 @@ def _load_request(path: Path) -> x509.CertificateSigningRequest:
     try:
         csr = x509.load_pem_x509_csr(data) if is_pem(data) else x509.load_der_x509_csr(data)
         csr.subject, csr.extensions, csr.public_key()  # parsed when first asked for: ask now
-    except (UnsupportedAlgorithm, ValueError):
+    except (
+        UnsupportedAlgorithm,
+        ValueError,
+        TypeError,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ):
         raise CsrError(
             f"no certification request can be read from {path} ({describe_content(data)})",
             hint="PEM (CERTIFICATE REQUEST) or DER is wanted",

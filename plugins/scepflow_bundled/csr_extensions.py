@@ -75,8 +75,10 @@ class SanTemplate(Template):
     @classmethod
     def fill(cls, text: str, values: Mapping[str, str]) -> Template:
         """Return the text with every field replaced, escaped as its kind needs."""
-        escaping = NameTemplate if text.casefold().startswith("dirname:") else Template
-        return cls(escaping.fill(text, values))
+        kind, colon, value = text.partition(":")
+        kind = Template.fill(kind, values)
+        escaping = NameTemplate if _split(kind + colon)[0] == "dirname" else Template
+        return cls(kind + colon + escaping.fill(value, values))
 
 
 class San(NamedTuple):
@@ -93,13 +95,18 @@ def parse_san(text: str) -> San:
     Raises:
         OptionError: an unknown kind, or a value that cannot be such a name.
     """
-    kind, colon, value = text.partition(":")
-    kind, value = kind.strip().casefold(), value.strip()
-    if not colon or kind not in _PARSERS:
+    kind, value = _split(text)
+    if kind not in _PARSERS:
         raise _refused(f"no kind of name in {text!r}", f'write "dns:gw1.example.com"; kinds: {_KINDS}')
     if not value:
         raise _refused(f"no value after {kind}:", None)
     return _PARSERS[kind](value)
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Return kind and value; no kind where there is no colon."""
+    kind, colon, value = text.partition(":")
+    return (kind.strip().casefold() if colon else ""), value.strip()
 
 
 def _refused(message: str, hint: str | None) -> OptionError:

@@ -18,6 +18,7 @@ from scepflow.stages import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from scepflow.engine.exchange import HttpRequest, HttpResponse
     from scepflow.stages import Connection, Run
@@ -60,7 +61,7 @@ class EmbeddedTransport(Transport, frozen=True, kw_only=True, tag="embedded"):
 
     @contextmanager
     def connect(self, run: Run) -> Iterator[Connection]:
-        """Open the CA, or make it."""
+        """Open the CA, or make it; a dry run leaves its directory as it is."""
         from scepflow.testca import Responder
 
         run.warn(
@@ -77,6 +78,8 @@ class EmbeddedTransport(Transport, frozen=True, kw_only=True, tag="embedded"):
         if self.directory is None:
             return Authority.create(now=run.now(), ra=self.ra, random_bytes=run.random_bytes)
         try:
+            if run.rehearsal:
+                return self._rehearsed(run.path(self.directory), run)
             return Authority.open(
                 run.path(self.directory), now=run.now(), ra=self.ra, random_bytes=run.random_bytes
             )
@@ -87,6 +90,22 @@ class EmbeddedTransport(Transport, frozen=True, kw_only=True, tag="embedded"):
                 hint="remove the directory to start with a new CA, or name another one",
                 name="embedded",
             ) from error
+
+    def _rehearsed(self, directory: Path, run: Run) -> Authority:
+        """Return a copy in memory of the CA in a directory, or of the one that would be made there."""
+        from scepflow.testca import Authority
+
+        if not (directory / "ca.pem").exists():
+            run.warn(
+                "test-ca-missing",
+                f"there is no CA in {self.directory} yet: the first run makes it, and its certificate file ca.pem",
+            )
+            return Authority.create(now=run.now(), ra=self.ra, random_bytes=run.random_bytes)
+        kept = Authority.load(directory, random_bytes=run.random_bytes)
+        copy = Authority(kept.ca, ra=kept.ra if self.ra else None, random_bytes=run.random_bytes)
+        if self.ra and not copy.ra:
+            copy.add_ra(run.now())
+        return copy
 
     def _knobs(self, run: Run) -> Knobs:
         from scepflow.testca import FailInfo, Knobs

@@ -114,6 +114,10 @@ class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
     def _names(self) -> dict[str, PathTemplate]:
         return {option: name for option in _OPTIONS if (name := getattr(self, option)) is not None}
 
+    def outputs_at(self) -> tuple[str, ...]:
+        """Return the file names."""
+        return tuple(self._names().values())
+
     def describe(self) -> str:
         """Return the file names."""
         return ", ".join(self._names().values())

@@ -114,13 +114,16 @@ class HttpConnection:
         """Send a request; return the response whatever its status, redirects followed by Q-118.
 
         A GET is repeated once after a failure that may pass, and after 429 or 503
-        with a short Retry-After. A POST is sent once: it may have spent a challenge.
+        with a short Retry-After. A PKIOperation is sent once, by POST or GET: it may have
+        spent a challenge. Of the interim replies only 100 is passed over: a server that
+        sends 102 or 103, which nothing asks for, is refused.
 
         Raises:
             TransportError: no complete response arrived, or it is one that must not be used.
         """
         limits = Limits(**self._timeouts)
-        for _ in range(GET_RETRIES if request.method == "GET" else 0):
+        repeatable = request.method == "GET" and request.operation != "PKIOperation"
+        for _ in range(GET_RETRIES if repeatable else 0):
             try:
                 response = self._follow(request, limits)
             except TransportError as error:

@@ -30,6 +30,14 @@ __all__ = ["IsakmpdSink"]
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:-]+")
 # isakmpd refuses a key that others can read; the directories are those of OpenBSD's base system.
 _MODES = {"private": 0o700, "certs": 0o755, "ca": 0o755, "crls": 0o755}
+# None there, or one of a kind that cryptography does not read, such as an ediPartyName.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class IsakmpdSink(FileSetSink, frozen=True, kw_only=True, tag="isakmpd"):
@@ -61,6 +69,10 @@ class IsakmpdSink(FileSetSink, frozen=True, kw_only=True, tag="isakmpd"):
                 where="id",
                 hint="use letters, digits and . _ : - and do not begin with a dot or a hyphen",
             )
+
+    def outputs_at(self) -> tuple[str, ...]:
+        """Return the key's file; the names of the others come from the certificates."""
+        return (f"{self._base()}/private/local.key",)
 
     def describe(self) -> str:
         """Return the top directory."""
@@ -124,7 +136,7 @@ def _identity(certificate: x509.Certificate) -> str:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         addresses = names.get_values_for_type(x509.IPAddress)
         known = [*map(str, addresses), *names.get_values_for_type(x509.DNSName)]
-    except (ValueError, x509.ExtensionNotFound):
+    except _UNREADABLE:
         known = []
     candidates = (_file_name(text) for text in [*known, common_name(certificate)])
     return next(filter(None, candidates), sha256_hex(certificate)[:16])

@@ -7,7 +7,7 @@ cryptography is imported by the functions that need it, since validating a pipel
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from scepflow.errors import KeySourceError
 from scepflow.options import PathTemplate, Secret
@@ -64,6 +64,8 @@ class FileKeySource(KeySource, frozen=True, kw_only=True, tag="file"):
         path: the key file, relative to the pipeline file; text and certificates beside a PEM key do not matter.
         passphrase: secret that decrypts the file; needed only when the key is encrypted.
     """
+
+    durable: ClassVar[bool] = True
 
     path: PathTemplate
     passphrase: Secret | None = None

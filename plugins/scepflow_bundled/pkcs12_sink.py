@@ -73,6 +73,10 @@ class Pkcs12Sink(FileSetSink, frozen=True, kw_only=True, tag="pkcs12"):
                 hint="leave out friendly_name and chain",
             )
 
+    def outputs_at(self) -> tuple[str, ...]:
+        """Return the file name."""
+        return (self.path,)
+
     def describe(self) -> str:
         """Return the file name."""
         return self.path

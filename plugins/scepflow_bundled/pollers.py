@@ -32,7 +32,7 @@ class FixedPoller(Poller, frozen=True, kw_only=True, tag="fixed"):
         interval: time between two polls, 1 second or more (or "0s", together with ``max_count``).
         max_time: stop when the waits would add up to more than this.
         max_count: stop after this many polls; 0 asks only once, without a poll. Left out: no limit.
-        wait: ``false`` does not poll in this run; it ends with exit code 3 and the next run goes on.
+        wait: ``false`` asks once and does not poll; while the CA decides, the run exits 3.
     """
 
     interval: Duration = Duration("60s")
@@ -65,7 +65,7 @@ class BackoffPoller(Poller, frozen=True, kw_only=True, tag="backoff"):
         max_interval: the waits grow no further than this.
         max_time: stop when the waits would add up to more than this.
         max_count: stop after this many polls; 0 asks only once, without a poll. Left out: no limit.
-        wait: ``false`` does not poll in this run; it ends with exit code 3 and the next run goes on.
+        wait: ``false`` asks once and does not poll; while the CA decides, the run exits 3.
     """
 
     interval: Duration = Duration("60s")

@@ -7,7 +7,7 @@ cryptography is imported by the functions that need it, since validating a pipel
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -98,6 +98,9 @@ class ExistingSigner(Signer, frozen=True, kw_only=True, tag="existing"):
         passphrase: secret that decrypts the key file.
         allow_expired: ``true`` signs with an expired certificate, if the CA takes it.
     """
+
+    durable: ClassVar[bool] = True
+    renews: ClassVar[bool] = True
 
     certificate: PathTemplate
     key: PathTemplate | None = None
@@ -220,7 +223,14 @@ def _subject(csr: x509.CertificateSigningRequest) -> x509.Name:
     try:
         names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         common_name = names.get_values_for_type(x509.DNSName)[0]
-    except (x509.ExtensionNotFound, IndexError):
+    except (
+        ValueError,
+        TypeError,
+        IndexError,
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ):
         common_name = "scepflow"
     # A common name holds 64 bytes, a DNS name up to 253.
     return build_name(((name_attribute(_COMMON_NAME, common_name[:64], where="subject"),),))

@@ -5,19 +5,18 @@ Must never hold: what a command does, or an import that ``--help`` need not pay 
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from scepflow.cli.invocation import Invocation, Terminated, common_options, plugin_option
+from scepflow.cli.invocation import Invocation, common_options, exit_code_of, plugin_option
+from scepflow.cli.streams import StdoutError, drop_stdout, open_streams
 from scepflow.errors import ScepflowError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
 __all__ = ["COMMANDS", "cli", "main"]
 
@@ -88,7 +87,7 @@ class LazyGroup(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         """Run a command and exit."""
-        invocation = Invocation()
+        invocation = extra.pop("obj", None) or Invocation()
         extra |= {"standalone_mode": False, "obj": invocation, "color": invocation.color}
         sys.exit(_exit_code(lambda: super(LazyGroup, self).main(args, prog_name, **extra), invocation))
 
@@ -112,25 +111,36 @@ def _exit_code(command: Any, invocation: Invocation) -> int:
         code = command() or 0
         sys.stdout.flush()
     except click.UsageError as error:
-        error.show()
+        invocation.show_usage(error, EXIT_USAGE)
         return EXIT_USAGE
-    except click.Abort as abort:  # what click makes of KeyboardInterrupt
-        invocation.error_line("interrupted")
-        return Terminated.exit_code if isinstance(abort.__cause__, Terminated) else 128 + signal.SIGINT
+    except (click.Abort, KeyboardInterrupt) as interrupt:  # click makes the one of the other
+        return _interrupted(invocation, interrupt.__cause__ or interrupt)
     except BrokenPipeError:
         return _hang_up()
-    except ScepflowError as error:
-        invocation.show_error(error)
-        return error.exit_code
     except Exception as error:  # noqa: BLE001  # the last one who can say anything
-        invocation.show_bug(error)
-        return 1
+        return _failed(invocation, error)
     return int(code)
 
 
+def _interrupted(invocation: Invocation, interrupt: BaseException) -> int:
+    invocation.error_line("interrupted")
+    return exit_code_of(interrupt)
+
+
+def _failed(invocation: Invocation, error: Exception) -> int:
+    if invocation.interruption:  # an import that was interrupted may end in any exception
+        return _interrupted(invocation, invocation.interruption)
+    if isinstance(error, StdoutError):
+        drop_stdout()
+    if isinstance(error, ScepflowError):
+        invocation.show_error(error)
+        return error.exit_code
+    invocation.show_bug(error)
+    return 1
+
+
 def _hang_up() -> int:
-    """Drop what is still to be written: nobody reads it, and the interpreter would complain at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    drop_stdout()
     return EXIT_BROKEN_PIPE
 
 
@@ -140,7 +150,7 @@ def _hang_up() -> int:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 3 pending, 4 unreachable, 5 not trusted, 6 issued but not delivered everywhere, "
     "7 several pipelines and mixed results, 70-74 rejected (2 without a reason), 64 usage, 75 locked, "
-    "78 pipeline file or plugin, 1 a bug.",
+    "78 pipeline file or plugin, 1 a bug, or stdout could not be written.",
 )
 @click.version_option(package_name="scepflow", message="%(prog)s %(version)s")
 @common_options
@@ -149,13 +159,11 @@ def cli() -> None:
     """Get certificates over SCEP (RFC 8894), by pipelines written in TOML."""
 
 
-def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated(number)
-
-
 def main() -> NoReturn:
     """Run the ``scepflow`` command and exit."""
-    signal.signal(signal.SIGTERM, _terminate)
-    # A name that the terminal's character set lacks must not end a run.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text file here, always
-    cli.main(prog_name="scepflow")
+    open_streams()
+    invocation = Invocation()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup or behind a shell's &
+            signal.signal(number, invocation.interrupt)
+    cli.main(prog_name="scepflow", obj=invocation)

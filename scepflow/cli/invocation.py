@@ -8,20 +8,31 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import FrameType
 
     from scepflow.errors import ScepflowError
     from scepflow.registry import Registry
 
-__all__ = ["Invocation", "Terminated", "common_options", "plugin_option", "terminal_width"]
+__all__ = [
+    "Invocation",
+    "Terminated",
+    "common_options",
+    "exit_code_of",
+    "is_dumb",
+    "plugin_option",
+    "terminal_width",
+]
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -29,11 +40,19 @@ _Command = TypeVar("_Command", bound="Callable[..., Any]")
 class Terminated(KeyboardInterrupt):
     """SIGTERM arrived; whoever can handle Ctrl-C handles this."""
 
-    exit_code = 128 + 15
+
+def exit_code_of(interrupt: BaseException) -> int:
+    """Return 143 for SIGTERM, else 130, as a shell has it."""
+    return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
+
+
+def is_dumb() -> bool:
+    """Whether the terminal has neither colours nor a cursor that moves."""
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 def _plain_terminal() -> bool:
-    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return bool(os.environ.get("NO_COLOR")) or is_dumb()
 
 
 def terminal_width(stream: TextIO) -> int:
@@ -50,12 +69,24 @@ class Invocation:
         json_log: whether stderr gets JSON lines.
         plugins: what ``-p`` named.
         color: False without colours, None where the terminal decides.
+        interruption: what SIGINT or SIGTERM raised, from then on.
     """
 
     verbosity: int = 0
     json_log: bool = False
     plugins: list[str] = field(default_factory=list)
     color: bool | None = field(default_factory=lambda: False if _plain_terminal() else None)
+    interruption: KeyboardInterrupt | None = None
+
+    def interrupt(self, number: int, _frame: FrameType | None) -> NoReturn:
+        """Handle SIGINT or SIGTERM."""
+        self.interruption = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        raise self.interruption
+
+    def heed_interruption(self) -> None:
+        """Raise again what was raised in a place that swallowed it, as some imports do."""
+        if self.interruption:
+            raise self.interruption from None
 
     def registry(self) -> Registry:
         """Return a new registry of the installed plugins and those of ``-p``."""
@@ -63,32 +94,56 @@ class Invocation:
         from scepflow.registry import Registry
 
         show_logs(self)
-        return Registry.discover(extra=self.plugins)
+        registry = Registry.discover(extra=self.plugins)
+        self.heed_interruption()
+        return registry
 
-    def error_line(self, text: str, **fields: object) -> None:
-        """Say something on stderr, as the log format has it."""
+    def error_line(self, text: str, *, level: str = "error", **fields: object) -> None:
+        """Say something on stderr, as the log format has it: in JSON with ``event`` and ``at`` like any event."""
         if self.json_log:
-            text = json.dumps({"log": "error", "message": text, **fields}, ensure_ascii=False)
-        with suppress(BrokenPipeError):  # whoever read it may have gone; the work goes on
+            at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+            line = {"event": "Log", "at": at, "level": level, "message": text, **fields}
+            text = json.dumps(line, ensure_ascii=False)
+        self.say(text)
+
+    def say(self, text: str) -> None:
+        """Write to stderr; where nobody reads it, or it has no room, the work goes on."""
+        with suppress(OSError, ValueError):
             click.echo(text, err=True, color=self.color)
 
-    def show_error(self, error: ScepflowError, *, context: Sequence[str] = ()) -> None:
-        """Show what went wrong, where, and what to do.
+    def show_usage(self, error: click.UsageError, exit_code: int) -> None:
+        """Show what the command line has wrong."""
+        if self.json_log:
+            self.error_line(error.format_message(), type=type(error).__name__, exit_code=exit_code)
+            return
+        with suppress(OSError, ValueError):
+            error.show()
+
+    def show_error(self, error: ScepflowError, *, context: Sequence[str] = (), kept: str = "") -> None:
+        """Show what went wrong, where, what to do, and what is left.
 
         Args:
             error: what happened.
             context: where, in short pieces such as ``pipeline gw1``.
+            kept: what is kept, and where.
         """
         if self.json_log:
-            name = type(error).__name__
-            where = ", ".join(context)
-            self.error_line(error.message, type=name, where=where, hint=error.hint, exit_code=error.exit_code)
+            self.error_line(
+                error.message,
+                type=type(error).__name__,
+                where=", ".join(context),
+                hint=error.hint,
+                kept=kept or None,
+                exit_code=error.exit_code,
+            )
             return
         from scepflow.cli.words import error_lines, with_exit_code
 
-        for line in with_exit_code(
-            list(error_lines(error, context)), error.exit_code, terminal_width(sys.stderr)
-        ):
+        lines = [
+            *error_lines(error, context),
+            *([f"  {click.style('kept:', bold=True)} {kept}"] if kept else []),
+        ]
+        for line in with_exit_code(lines, error.exit_code, terminal_width(sys.stderr)):
             self.error_line(line)
 
     def show_bug(self, error: Exception) -> None:

@@ -22,7 +22,7 @@ class _StderrHandler(logging.Handler):
         """Write one line."""
         level, text = record.levelname.lower(), record.getMessage()
         if self._invocation.json_log:
-            self._invocation.error_line(text, log=level)
+            self._invocation.error_line(text, level=level)
         else:
             self._invocation.error_line(f"{level}: {text}")
 

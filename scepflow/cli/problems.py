@@ -25,7 +25,7 @@ def show(invocation: Invocation, report: Report) -> None:
     if invocation.json_log:
         for problem in as_dicts(report):
             place = {key: problem[key] for key in ("file", "line", "column", "hint")}
-            invocation.error_line(problem["message"], log=problem["severity"], **place)
+            invocation.error_line(problem["message"], level=problem["severity"], **place)
     elif report.errors or (report.warnings and invocation.verbosity >= 0):
         lines = render(report)
         if report.errors:

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from scepflow import events as told
+from scepflow.cli.invocation import is_dumb
 from scepflow.cli.words import digits, duration, until
 from scepflow.hookspecs import hookimpl
 
@@ -30,7 +31,7 @@ def progress_for(invocation: Invocation) -> TextProgress | JsonProgress:
     """Return the display that the command line asked for and the terminal can show."""
     if invocation.json_log:
         return JsonProgress(invocation)
-    if invocation.verbosity >= 0 and sys.stderr.isatty():
+    if invocation.verbosity >= 0 and sys.stderr.isatty() and not is_dumb():
         try:
             from scepflow.cli.live import LiveProgress
         except ImportError:  # rich is an extra
@@ -51,7 +52,7 @@ class JsonProgress:
         """Write the event."""
         failed = isinstance(event, told.RunFinished) and event.exit_code
         if self._invocation.verbosity >= 0 or failed or isinstance(event, _TROUBLE):
-            click.echo(msgspec.json.encode(event).decode(), err=True)
+            self._invocation.say(msgspec.json.encode(event).decode())
 
     def stop(self) -> None:
         """Leave stderr as it is."""
@@ -72,7 +73,7 @@ class TextProgress:
         line = describe(event, details=verbosity > 0)
         if line:
             prefix = f"{event.pipeline}: " if verbosity < 0 else ""
-            click.echo(prefix + line.lstrip() if prefix else line, err=True, color=self._invocation.color)
+            self._invocation.say(prefix + line.lstrip() if prefix else line)
 
     def stop(self) -> None:
         """Leave the screen as it is: nothing moves on it."""

@@ -38,6 +38,7 @@ def rehearse_file(file: str, *, registry: Registry, invocation: Invocation, as_j
         as_json: whether nothing is printed, because the caller prints JSON.
     """
     report = check_pipeline(file, registry)
+    invocation.heed_interruption()
     problems.show(invocation, report)
     document: dict[str, Any] = {"pipeline": Path(file).stem, "problems": problems.as_dicts(report)}
     if report.pipeline is None:
@@ -52,6 +53,7 @@ def rehearse_file(file: str, *, registry: Registry, invocation: Invocation, as_j
         registry.emit(event)
 
     lines = rehearse(report.pipeline, emit=emit, system=System())
+    invocation.heed_interruption()
     code, warnings = exit_code(lines), warnings_of(events)
     if not as_json and (code or invocation.verbosity >= 0):
         screen = list(_screen(report.pipeline.name, lines, warnings))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scepflow.cli.words import counted, duration, shout, until
-from scepflow.events import CertificateIssued, KeyReady, RunFinished, Warned
+from scepflow.events import CertificateIssued, KeyReady, RequestSent, RunFinished, Warned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,7 +44,8 @@ class Result:
         exit_code: what a run of this pipeline alone exits with.
         events: everything that was told, in its order.
         deliveries: one for each sink, if a certificate was issued.
-        kept_at: where key and certificate are kept because a sink failed.
+        kept_at: the folder of what is kept: a sink failed, or a request may still be granted.
+        kept: what is kept there.
         error: why there is no certificate.
         problems: errors and warnings of the pipeline file, as JSON-able values.
     """
@@ -55,6 +56,7 @@ class Result:
     events: Sequence[Event] = ()
     deliveries: Sequence[Delivery] = ()
     kept_at: str | None = None
+    kept: str = ""
     error: ScepflowError | None = None
     problems: Sequence[dict[str, Any]] = ()
 
@@ -70,15 +72,19 @@ class Result:
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values; a document without a certificate has null in its place."""
         issued, finished = self.told(CertificateIssued), self.told(RunFinished)
+        sent, error = self.told(RequestSent), self.error
         certificate = ("serial", "subject", "issuer", "not_before", "not_after", "fingerprint")
         return {
             "pipeline": self.pipeline,
             "outcome": self.outcome,
             "exit_code": self.exit_code,
+            "transaction_id": sent.transaction_id if sent else None,
+            "fail_info": getattr(error, "fail_info", None),
+            "fail_info_text": getattr(error, "fail_info_text", None),
             **{name: _plain(getattr(issued, name, None)) for name in certificate},
             "deliveries": [delivery_as_dict(delivery) for delivery in self.deliveries],
             "kept_at": self.kept_at,
-            "error": error_as_dict(self.error),
+            "error": error_as_dict(error),
             "problems": list(self.problems),
             "warnings": warnings_of(self.events),
             "elapsed_s": round(finished.elapsed_s, 3) if finished else None,
@@ -139,7 +145,7 @@ def result_lines(result: Result, *, width: int, brief: bool = False) -> Iterator
             if delivery.error.hint:
                 yield f"{indent}{'':14}  {click.style('hint:', bold=True)} {delivery.error.hint}"
     if result.kept_at:
-        yield f"{indent}{'kept':14}  key and certificate, in {result.kept_at}"
+        yield f"{indent}{'kept':14}  {result.kept}, in {result.kept_at}"
 
 
 def _essence(result: Result) -> str:

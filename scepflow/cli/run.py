@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scepflow.cli import problems
-from scepflow.cli.invocation import Invocation, Terminated, common_options, plugin_option, terminal_width
+from scepflow.cli.invocation import Invocation, common_options, exit_code_of, plugin_option, terminal_width
+from scepflow.cli.kept import kept_in
 from scepflow.cli.progress import progress_for
 from scepflow.cli.rehearsal import rehearse_file
 from scepflow.cli.results import Result, common_code, result_lines, summary
 from scepflow.cli.words import duration, plain_url, with_exit_code
 from scepflow.errors import PendingError, PipelineError, RejectedError, ScepflowError
-from scepflow.events import RequestSent, RunFinished
+from scepflow.events import CertificateIssued, RequestSent, RunFinished
 from scepflow.pipeline import check_pipeline
 from scepflow.state import StateDirectory, default_state_path
 
@@ -72,7 +73,7 @@ def run(
         results = runner.results(pipelines)
     except KeyboardInterrupt as interrupt:
         runner.tell_interruption()
-        return Terminated.exit_code if isinstance(interrupt, Terminated) else 130
+        return exit_code_of(interrupt)
     code = common_code(result.exit_code for result in results)
     if as_json:
         _print_json({"exit_code": code, "pipelines": [result.as_dict() for result in results]})
@@ -87,7 +88,11 @@ def _print_json(document: dict[str, Any]) -> None:
 
 def _print_results(invocation: Invocation, results: Sequence[Result], code: int) -> None:
     """Print what was issued; of a single pipeline that gave nothing, the error has said it all."""
-    if invocation.verbosity < 0 or (len(results) == 1 and not results[0].certified):
+    if invocation.verbosity < 0:
+        for result in results:
+            _tell_undelivered(invocation, result)
+        return
+    if len(results) == 1 and not results[0].certified:
         return
     width = max(8, *(len(result.pipeline) for result in results))
     brief = sys.stdout.isatty() and sys.stderr.isatty()
@@ -96,6 +101,15 @@ def _print_results(invocation: Invocation, results: Sequence[Result], code: int)
         lines.append(summary(results))
     for line in with_exit_code(lines, code, terminal_width(sys.stdout) if code else 0):
         click.echo(line)
+
+
+def _tell_undelivered(invocation: Invocation, result: Result) -> None:
+    """Say what to do where a sink failed; that it did, progress has told."""
+    for delivery in result.deliveries:
+        if delivery.error and delivery.error.hint:
+            invocation.error_line(f"{result.pipeline}: hint: {delivery.error.hint}")
+    if result.certified and result.kept_at:
+        invocation.error_line(f"{result.pipeline}: kept: {result.kept}, in {result.kept_at}")
 
 
 @dataclass
@@ -119,6 +133,7 @@ class _Runs:
         """Run a pipeline file, and tell at once what went wrong."""
         self.pipeline, self.events = None, ()
         report = check_pipeline(file, self.registry)
+        self.invocation.heed_interruption()
         problems.show(self.invocation, report)
         found = problems.as_dicts(report)
         if report.pipeline is None:
@@ -134,12 +149,16 @@ class _Runs:
         try:
             outcome = run_pipeline(pipeline, emit=self._emit, state=self.state)
         except ScepflowError as error:
-            self.invocation.show_error(error, context=self._context(pipeline))
+            self.invocation.heed_interruption()
+            ended = self._kept()
+            self.invocation.show_error(error, context=self._context(pipeline), kept=_said(ended, error))
             words = {PendingError: "pending", RejectedError: "rejected"}
-            return {"outcome": words.get(type(error), "failed"), "exit_code": error.exit_code, "error": error}
+            word = words.get(type(error), "failed")
+            return {"outcome": word, "exit_code": error.exit_code, "error": error, **ended}
         except Exception as error:  # noqa: BLE001  # a bug must not keep other pipelines from their certificates
+            self.invocation.heed_interruption()
             self.invocation.show_bug(error)
-            return {"outcome": "failed", "exit_code": 1}
+            return {"outcome": "failed", "exit_code": 1, **self._kept()}
         finally:
             self.progress.stop()
         word = "degraded" if outcome.exit_code else "issued"
@@ -147,8 +166,17 @@ class _Runs:
             "outcome": word,
             "exit_code": outcome.exit_code,
             "deliveries": outcome.deliveries,
-            "kept_at": outcome.kept_at,
+            **self._kept(),
         }
+
+    def _kept(self) -> dict[str, str]:
+        """Return what this run left in its attempt's folder, and where, or nothing."""
+        sent = self._told(RequestSent)
+        if not (sent and self.pipeline):
+            return {}
+        path = self.state.attempt(self.pipeline.file, sent.transaction_id).path
+        kept = kept_in(path)
+        return {"kept": kept, "kept_at": str(path)} if kept else {}
 
     def _emit(self, event: Event) -> None:
         self.events += (event,)
@@ -169,16 +197,31 @@ class _Runs:
 
     def tell_interruption(self) -> None:
         """Say in one line what is kept, and what was not begun."""
-        sent = self._told(RequestSent)
-        kept = "nothing was sent and nothing is kept"
-        if sent and self.pipeline:
-            attempt = self.state.attempt(self.pipeline.file, sent.transaction_id)
-            kept = f"the request was sent, and the CA may still grant it; key and transaction are in {attempt.path}"
         if sys.stderr.isatty():
-            click.echo(err=True)  # closes the line with the terminal's ^C
+            self.invocation.say("")  # closes the line with the terminal's ^C
         rest = f"; not run: {', '.join(self.waiting)}" if self.waiting else ""
         name = f"{self.pipeline.name} " if self.pipeline else ""
-        self.invocation.error_line(f"{name}interrupted: {kept}{rest}")
+        self.invocation.error_line(f"{name}interrupted: {self._standing()}{rest}")
+
+    def _standing(self) -> str:
+        """Say how far the run came, and what it leaves."""
+        if not self._told(RequestSent):
+            return "nothing was sent and nothing is kept"
+        issued, left = self._told(CertificateIssued), self._kept()
+        if not left:
+            return "its certificate was issued and delivered" if issued else "it had ended; nothing is kept"
+        so_far = (
+            "the certificate was issued" if issued else "the request was sent, and the CA may still grant it"
+        )
+        return f"{so_far}; {left['kept']} {'is' if ' and ' not in left['kept'] else 'are'} kept in {left['kept_at']}"
+
+
+def _said(left: dict[str, str], error: ScepflowError) -> str:
+    """Say what an error leaves behind, unless its own hint does."""
+    if not left or left["kept_at"] in (error.hint or ""):
+        return ""
+    granted = "" if isinstance(error, PendingError) else "; the CA may have granted the request"
+    return f"{left['kept']}, in {left['kept_at']}{granted}"
 
 
 def _rehearse_all(invocation: Invocation, registry: Registry, files: Sequence[str], *, as_json: bool) -> int:

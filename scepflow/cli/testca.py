@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
-from scepflow.cli.invocation import common_options
+from scepflow.cli.invocation import Invocation, common_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from scepflow.testca import Authority, Knobs
     from scepflow.testca.authority import KeyType
 
 __all__ = ["testca"]
 
 REJECTIONS = ("badAlg", "badMessageCheck", "badRequest", "badTime", "badCertId")
+_EC_ALONE = (
+    "a CA with an EC key needs --ra or --challenge: its key cannot decrypt, "
+    "so requests are encrypted for an RA's RSA key or with the challenge."
+)
 
 
 @click.command()
@@ -51,7 +59,9 @@ REJECTIONS = ("badAlg", "badMessageCheck", "badRequest", "badTime", "badCertId")
     help="Keep the CA here; otherwise it is gone at the end.",
 )
 @common_options
+@click.pass_obj
 def testca(
+    invocation: Invocation,
     *,
     port: int,
     challenge: str | None,
@@ -70,8 +80,8 @@ def testca(
 
     It prints its address, its fingerprint and a pipeline to paste, and serves until Ctrl-C.
     """
-    if tls and directory is None:
-        raise click.UsageError("--tls needs --directory: clients must get its ca.pem from there.")
+    if key == "ec-p256" and not (ra or challenge):
+        raise click.UsageError(_EC_ALONE)
     from scepflow.testca import FailInfo, Knobs
 
     knobs = Knobs(
@@ -83,10 +93,13 @@ def testca(
         days=days,
     )
     authority = _open(directory, key=key, ra=ra)
+    if not authority.can_decrypt and not knobs.challenge:
+        raise click.UsageError(_EC_ALONE)
     if next_ca:
         following = authority.next_ca(datetime.now(UTC))
         click.echo(f"next CA's fingerprint, from GetNextCACert: sha256:{following.fingerprint}")
-    _serve(authority, knobs, port=port, directory=directory if tls else None)
+    with _trust_file(authority, directory) if tls else nullcontext() as ca_file:
+        _serve(invocation, authority, knobs, port=port, ca_file=ca_file)
 
 
 def _text_of(challenge: str | None) -> str | None:
@@ -110,23 +123,36 @@ def _open(directory: Path | None, *, key: KeyType, ra: bool) -> Authority:
     try:
         return Authority.open(directory, now=now, key=key, ra=ra)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not the files of a test CA"
+        reason = error.strerror if isinstance(error, OSError) else error
         raise click.UsageError(f"--directory: cannot open {directory}: {reason}") from None
 
 
-def _serve(authority: Authority, knobs: Knobs, *, port: int, directory: Path | None) -> None:
-    """Serve until Ctrl-C; over TLS if the directory for clients' trust is given."""
+@contextmanager
+def _trust_file(authority: Authority, directory: Path | None) -> Iterator[Path]:
+    """Give the file that clients trust HTTPS by: the directory's ca.pem, or one for as long as we serve."""
+    if directory:
+        yield directory / "ca.pem"
+        return
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    with TemporaryDirectory(prefix="scepflow-testca-") as folder:
+        file = Path(folder) / "ca.pem"
+        file.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
+        yield file
+
+
+def _serve(
+    invocation: Invocation, authority: Authority, knobs: Knobs, *, port: int, ca_file: Path | None
+) -> None:
+    """Serve until Ctrl-C; over TLS if there is a file that clients trust it by."""
     from scepflow.testca import Responder, serve_forever
 
-    credential = None
-    if directory is not None:
-        credential = authority.tls_credential("127.0.0.1", now=datetime.now(UTC))
-        click.echo(
-            f'clients trust its HTTPS with:  [transport]  ca_file = "{directory.absolute() / "ca.pem"}"\n'
-        )
+    tls = authority.tls_credential("127.0.0.1", now=datetime.now(UTC)) if ca_file else None
     try:
-        serve_forever(Responder(authority, knobs), port=port, tls=credential, announce=click.echo)
+        serve_forever(Responder(authority, knobs), port=port, tls=tls, ca_file=ca_file, announce=click.echo)
+    except BrokenPipeError:  # nobody reads the announcement
+        raise
     except OSError as error:
         raise click.UsageError(f"--port: cannot listen on 127.0.0.1:{port}: {error.strerror}") from None
     except KeyboardInterrupt:
-        click.echo("stopped", err=True)
+        invocation.error_line("stopped", level="info")

@@ -71,9 +71,9 @@ class Digest(Enum):
         """The digest's own OID."""
         return _DIGESTS[self].oid
 
-    def identifier(self) -> list[asn1.TLV]:
-        """Return its AlgorithmIdentifier: NULL parameters, absent for SHA-2 (RFC 5754 §2, Q-105)."""
-        return asn1.algorithm(self.oid, asn1.NULL_DER if self in (Digest.MD5, Digest.SHA1) else None)
+    def identifier(self) -> bytes:
+        """Return the DER of its AlgorithmIdentifier: NULL parameters, absent for SHA-2 (RFC 5754 §2, Q-105)."""
+        return asn1.algorithm_der(self.oid, asn1.NULL_DER if self in (Digest.MD5, Digest.SHA1) else None)
 
     def hash(self) -> hashes.HashAlgorithm:
         """Return the algorithm for `cryptography`."""
@@ -264,17 +264,17 @@ def digest_of(identifier: list[asn1.TLV]) -> Digest:
         raise ProtocolError(f"unknown digest algorithm {oid.dotted_string}") from None
 
 
-def sign(key: PrivateKey, data: bytes, digest: Digest) -> tuple[list[asn1.TLV], bytes]:
-    """Return signatureAlgorithm and signature (RFC 8894 §3.2 SCEP pkiMessage).
+def sign(key: PrivateKey, data: bytes, digest: Digest) -> tuple[bytes, bytes]:
+    """Return the DER of signatureAlgorithm, and the signature (RFC 8894 §3.2 SCEP pkiMessage).
 
     PKCS#1 v1.5, the same each time; or ECDSA, which draws its own random number and differs.
     """
     if isinstance(key, rsa.RSAPrivateKey):
-        return asn1.algorithm(oids.RSA_ENCRYPTION), key.sign(data, padding.PKCS1v15(), digest.hash())
+        return asn1.algorithm_der(oids.RSA_ENCRYPTION), key.sign(data, padding.PKCS1v15(), digest.hash())
     oid = _DIGESTS[digest].ec_oid
     if oid is None:
         raise TrustError(f"{digest.value} cannot be signed with an EC key", check="algorithms")
-    return asn1.algorithm(oid, None), key.sign(data, ec.ECDSA(digest.hash()))
+    return asn1.algorithm_der(oid, None), key.sign(data, ec.ECDSA(digest.hash()))
 
 
 def verify(
@@ -337,7 +337,7 @@ def _pss(parameters: asn1.PssParams, digest: Digest) -> padding.PSS:
         raise ProtocolError(f"RSASSA-PSS parameters do not agree with {digest.value}")
     length = 20 if parameters.salt_length is None else parameters.salt_length
     if not 0 <= length <= 64:
-        raise ProtocolError(f"RSASSA-PSS salt of {length} bytes")
+        raise ProtocolError("RSASSA-PSS salt length out of bounds")  # not the number: it may be endless
     return padding.PSS(padding.MGF1(digest.hash()), length)
 
 

@@ -263,17 +263,27 @@ def wrap(tag: int, contents: bytes) -> bytes:
     return bytes((tag, 0x80 | len(length))) + length + contents
 
 
+def sequence(*members_der: bytes) -> bytes:
+    """Return a SEQUENCE of values that are DER already."""
+    return wrap(0x30, b"".join(members_der))
+
+
 def set_of(values: Iterable[bytes]) -> bytes:
     """Return a SET OF in DER: elements sorted by their encodings (X.690 §11.6)."""
     return wrap(0x31, b"".join(sorted(values)))
 
 
 def algorithm(oid: Oid, parameters_der: bytes | None = NULL_DER) -> list[TLV]:
-    """Return an AlgorithmIdentifier; ``None`` leaves its parameters absent."""
+    """Return an AlgorithmIdentifier for a shape; ``None`` leaves its parameters absent."""
     parts = [tlv(encode(oid))]
     if parameters_der is not None:
         parts.append(tlv(parameters_der))
     return parts
+
+
+def algorithm_der(oid: Oid, parameters_der: bytes | None = NULL_DER) -> bytes:
+    """Return the DER of an AlgorithmIdentifier; ``None`` leaves its parameters absent."""
+    return sequence(encode(oid), parameters_der or b"")
 
 
 def algorithm_parts(identifier: list[TLV]) -> tuple[Oid, TLV | None]:
@@ -288,6 +298,12 @@ def certificate_names(certificate: x509.Certificate) -> tuple[bytes, int, bytes]
     """Return issuer, serial number and subject of a certificate, the Names in their own DER (C-111)."""
     tbs = decode(TbsCertificate, certificate.tbs_certificate_bytes, "certificate")
     return encode(tbs.issuer), tbs.serial_number, encode(tbs.subject)
+
+
+def issuer_and_serial_number(certificate: x509.Certificate) -> bytes:
+    """Return the DER of the IssuerAndSerialNumber that names a certificate (RFC 5652 §10.2.4)."""
+    issuer, serial_number, _ = certificate_names(certificate)
+    return sequence(issuer, encode(serial_number))
 
 
 def csr_subject(csr: x509.CertificateSigningRequest) -> bytes:

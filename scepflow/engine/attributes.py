@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from scepflow.engine import algorithms, asn1, certificates, cms, oids
-from scepflow.errors import ProtocolError
+from scepflow.errors import ProtocolError, TrustError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from scepflow.engine.algorithms import Security
     from scepflow.engine.checks import Checks
+    from scepflow.errors import ScepflowError
 
 __all__ = ["SignedAttributes", "named_by", "only_signer", "verify"]
 
@@ -46,6 +47,10 @@ class SignedAttributes:
             raise ProtocolError(
                 "no signed attributes", section="RFC 8894 §3.2.1 Signed Transaction Attributes"
             )
+
+    def has(self, oid: asn1.Oid) -> bool:
+        """Tell whether there is an attribute of a type, whatever its values."""
+        return oid in self._values
 
     def value(self, oid: asn1.Oid) -> asn1.TLV | None:
         """Return the one value of an attribute, or None without it; raises ProtocolError for several."""
@@ -132,11 +137,25 @@ def verify(
         "the content was changed after it was signed (RFC 5652 §11.2)",
     )
     checks.require(
-        any(cms.verify_signature(signer, candidate) for candidate in candidates),
+        _verified_by_one(signer, candidates),
         "signature",
         "the signature is wrong",
     )
     return attributes
+
+
+def _verified_by_one(signer: cms.Signer, candidates: Sequence[x509.Certificate]) -> bool:
+    """Tell whether one certificate verifies; a namesake with a key of another kind is passed over (S-003)."""
+    unfit: list[ScepflowError] = []
+    for candidate in candidates:
+        try:
+            if cms.verify_signature(signer, candidate):
+                return True
+        except (ProtocolError, TrustError) as error:
+            unfit.append(error)
+    if unfit and len(unfit) == len(candidates):
+        raise unfit[0]
+    return False
 
 
 def named_by(signer: cms.Signer, among: Iterable[x509.Certificate]) -> list[x509.Certificate]:

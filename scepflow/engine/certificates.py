@@ -5,10 +5,12 @@ Must never hold: trust.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepflow.engine import asn1
 from scepflow.errors import ProtocolError
@@ -19,8 +21,21 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 
-__all__ = ["find_extension", "load_certificates", "names_certificate", "public_key"]
+__all__ = [
+    "can_decrypt",
+    "find_extension",
+    "has_readable_extensions",
+    "load_certificates",
+    "names_certificate",
+    "public_key",
+]
 
+_UNREADABLE = (
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    ValueError,
+    TypeError,  # a DirectoryName with a BIT STRING in it
+)
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
@@ -31,11 +46,19 @@ def load_certificates(ders: Iterable[bytes]) -> tuple[x509.Certificate, ...]:
 
 def _load_certificate(der: bytes) -> x509.Certificate:
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        _ = certificate.subject, certificate.issuer  # read now: a later reader does not expect them to fail
-    except (ValueError, TypeError, x509.InvalidVersion):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd names and serial numbers: not for stderr
+            certificate = x509.load_der_x509_certificate(der)
+            _read_once(certificate)
+    except (ValueError, TypeError, OverflowError, x509.InvalidVersion):
         raise ProtocolError("not a certificate", section="RFC 5280 §4.1 Basic Certificate Fields") from None
     return certificate
+
+
+def _read_once(certificate: x509.Certificate) -> None:
+    """Read now what is read later by those who do not expect it to fail (a year 0, a name that is none)."""
+    _ = certificate.subject, certificate.issuer, certificate.serial_number
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
 
 def public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes | None:
@@ -44,6 +67,11 @@ def public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes | Non
         return certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
         return None
+
+
+def can_decrypt(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate's key is one that messages can be encrypted for: RSA."""
+    return isinstance(public_key(certificate), rsa.RSAPublicKey)
 
 
 def names_certificate(
@@ -71,14 +99,20 @@ def _key_identifier(certificate: x509.Certificate) -> bytes | None:
     return x509.SubjectKeyIdentifier.from_public_key(key).digest if key else None
 
 
-def find_extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
-    """Return an extension, or None when the certificate has none of its kind or its extensions cannot be read."""
+def find_extension(
+    certificate: x509.Certificate | x509.CertificateSigningRequest, kind: type[_Extension]
+) -> _Extension | None:
+    """Return an extension, or None when there is none of its kind or the extensions cannot be read."""
     try:
         return certificate.extensions.get_extension_for_class(kind).value
-    except (
-        x509.ExtensionNotFound,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-        ValueError,
-    ):
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         return None
+
+
+def has_readable_extensions(certificate: x509.Certificate) -> bool:
+    """Tell whether `find_extension` finds nothing because there is nothing."""
+    try:
+        _ = certificate.extensions
+    except _UNREADABLE:
+        return False
+    return True

@@ -6,9 +6,12 @@ Must never hold: what a message type means, or state from one message to the nex
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from scepflow.engine import algorithms, cms, envelopes, messages
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from scepflow.engine import algorithms, certificates, cms, envelopes, messages, password
 from scepflow.engine.algorithms import Security
 from scepflow.engine.checks import Checks
 from scepflow.engine.exchange import HttpRequest, cms_body
@@ -59,6 +62,7 @@ class Channel:
         security: the policy on replies.
         relaxed: checks that are turned off.
         challenge_password: keys envelopes where a certificate's key cannot.
+        password_envelope: that is allowed (S-093: who records such an envelope can guess the challenge).
     """
 
     url: str
@@ -69,13 +73,32 @@ class Channel:
     security: Security = Security.DEFAULT
     relaxed: frozenset[str] = frozenset()
     challenge_password: str | None = None
+    password_envelope: bool = False
+
+    def _check_password_envelope(self) -> None:
+        """Refuse a password envelope that nobody has asked for, in this request or its reply.
+
+        Raises:
+            TrustError: it is not allowed, or the challenge is too short.
+        """
+        if not certificates.can_decrypt(self.bundle.recipient):
+            why = "the CA offers no certificate that can decrypt: none is RSA, or it was taken out on the way"
+        elif self.challenge_password and not isinstance(self.identity.key, rsa.RSAPrivateKey):
+            why = (
+                "our signing key is EC and cannot decrypt, so the reply would be encrypted with the challenge"
+            )
+        else:
+            return
+        password.check_password(self.challenge_password, allowed=self.password_envelope, why=why)
 
     def request(self, message: Message, content: bytes, *, now: datetime) -> HttpRequest:
         """Return the PKIOperation that carries the content, encrypted and signed (RFC 8894 §4.1, §4.3).
 
         Raises:
-            TrustError: the CA's certificate cannot receive, see `envelopes.build_envelope`.
+            TrustError: the CA's certificate cannot receive, see `envelopes.build_envelope`,
+                or only with the challenge, and that is not allowed.
         """
+        self._check_password_envelope()
         envelope = envelopes.build_envelope(
             content,
             recipient=self.bundle.recipient,
@@ -132,7 +155,12 @@ class Channel:
         said = ("weak-reply", "relaxed-algorithms")  # of the digest alone; now of both
         checks.findings[:] = [finding for finding in checks.findings if finding.code not in said]
         algorithms.check_reply(cert_rep.digest, envelope.cipher, self.security, checks)
-        content = envelopes.open_envelope(envelope, self.identity, challenge_password=self.challenge_password)
+        content = envelopes.open_envelope(
+            envelope,
+            self.identity,
+            challenge_password=self.challenge_password if self.password_envelope else None,
+            judge=partial(algorithms.check_reply, security=self.security, checks=checks),
+        )
         try:
             return cms.parse_signed_data(content)
         except ProtocolError:

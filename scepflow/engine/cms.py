@@ -7,6 +7,7 @@ servers send. Must never hold: SCEP's attributes or any trust decision.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -16,7 +17,7 @@ from scepflow.engine import algorithms, asn1, certificates, oids
 from scepflow.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from scepflow.engine.algorithms import Digest
     from scepflow.engine.asn1 import Oid
@@ -36,6 +37,10 @@ __all__ = [
 
 MAX_CERTIFICATES = 64  # S-030: no bundle in the field has more than ten
 MAX_ATTRIBUTES = 64
+_HIGH_TAG = 0x1F
+_INDEFINITE = 0x80
+_PARTS = 6  # of a SignedData
+_SETS = (0x31, 0xA0, 0xA1)  # its digests and signers, certificates, CRLs
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +95,13 @@ def parse_signed_data(data: bytes) -> SignedData:
     Raises:
         ProtocolError: it is not that, or has more parts than any honest message.
     """
-    signed = asn1.parse(content_info(data, oids.SIGNED_DATA, "SignedData"), asn1.SignedData, "SignedData")
+    content = content_info(data, oids.SIGNED_DATA, "SignedData")
+    _refuse_crowds(bytes(content.data))
+    signed = asn1.parse(content, asn1.SignedData, "SignedData")
     certificates = signed.certificates or []
     crls = signed.crls or []
-    if len(certificates) > MAX_CERTIFICATES or len(crls) > MAX_CERTIFICATES:
-        raise ProtocolError(f"more than {MAX_CERTIFICATES} certificates or CRLs in one message")
+    if len(certificates) > MAX_CERTIFICATES or len(crls) > MAX_CERTIFICATES:  # in BER, counted only here
+        raise _crowded()
     return SignedData(
         content_type=signed.encapsulated.content_type,
         content=signed.encapsulated.content,
@@ -102,6 +109,32 @@ def parse_signed_data(data: bytes) -> SignedData:
         crls_der=tuple(map(asn1.encode, crls)),
         signers=tuple(_signer(value) for value in asn1.members(signed.signer_infos, "signerInfos")[:2]),
     )
+
+
+def _crowded() -> ProtocolError:
+    return ProtocolError(f"more than {MAX_CERTIFICATES} certificates, CRLs or signers in one message")
+
+
+def _refuse_crowds(data: bytes) -> None:
+    """Count what is in the sets of a SignedData before lists are made of it (S-030)."""
+    for tag, start, stop in islice(_elements(data, 0, len(data)), _PARTS):
+        if tag in _SETS and any(islice(_elements(data, start, stop), MAX_CERTIFICATES, None)):
+            raise _crowded()
+
+
+def _elements(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Walk from element to element; what is not DER ends the walk, and decoding judges it."""
+    while at + 2 <= end:
+        if data[at] & _HIGH_TAG == _HIGH_TAG:  # it would lead the walk astray
+            raise ProtocolError(f"tag 0x{data[at]:02x} is not used here", section="RFC 5652 §5.1")
+        length, start = data[at + 1], at + 2
+        if length >= 0x80:
+            start += length & 0x7F
+            length = int.from_bytes(data[at + 2 : start], "big")
+        if data[at + 1] == _INDEFINITE or start + length > end:
+            return
+        yield data[at], start, start + length
+        at = start + length
 
 
 def content_info(data: bytes, content_type: Oid, what: str) -> asn1.TLV:
@@ -157,7 +190,7 @@ def verify_signature(signer: Signer, certificate: x509.Certificate) -> bool:
 
 def attribute(oid: Oid, value_der: bytes) -> bytes:
     """Return the DER of an Attribute with one value."""
-    return asn1.wrap(0x30, asn1.encode(oid) + asn1.wrap(0x31, value_der))
+    return asn1.sequence(asn1.encode(oid), asn1.wrap(0x31, value_der))
 
 
 def build_signed_data(
@@ -185,23 +218,22 @@ def build_signed_data(
             attribute(oids.MESSAGE_DIGEST, asn1.encode(hashed)),
         ]
     )
-    algorithm, signature = algorithms.sign(identity.key, asn1.wrap(0x31, b"".join(signed_attributes)), digest)
-    issuer, serial_number, _ = asn1.certificate_names(identity.certificate)
+    attributes_der = b"".join(signed_attributes)
+    algorithm, signature = algorithms.sign(identity.key, asn1.wrap(0x31, attributes_der), digest)
     digest_algorithm = digest.identifier()
-    signer = asn1.SignerInfo(
-        version=1,
-        sid=asn1.IssuerAndSerialNumber(issuer=asn1.tlv(issuer), serial_number=serial_number),
-        digest_algorithm=digest_algorithm,
-        signed_attributes=[asn1.tlv(der) for der in signed_attributes],
-        signature_algorithm=algorithm,
-        signature=signature,
-        unsigned_attributes=None,
+    signer = asn1.sequence(
+        asn1.encode(1),  # version
+        asn1.issuer_and_serial_number(identity.certificate),
+        digest_algorithm,
+        asn1.wrap(0xA0, attributes_der),
+        algorithm,
+        asn1.encode(signature),
     )
     return _signed_data(
         content,
         certificates=[certificate.public_bytes(Encoding.DER) for certificate in certificates],
-        digests=[asn1.wrap(0x30, b"".join(map(asn1.encode, digest_algorithm)))],
-        signers=[asn1.encode(signer)],
+        digests=[digest_algorithm],
+        signers=[signer],
     )
 
 
@@ -222,17 +254,19 @@ def _signed_data(
     digests: Sequence[bytes] = (),
     signers: Sequence[bytes] = (),
 ) -> bytes:
-    signed = asn1.SignedData(
-        version=1,
-        digest_algorithms=asn1.tlv(asn1.set_of(digests)),
-        encapsulated=asn1.EncapsulatedContentInfo(content_type=oids.DATA, content=content),
-        certificates=[asn1.tlv(der) for der in sorted(certificates)] or None,
-        crls=[asn1.tlv(der) for der in sorted(crls)] or None,
-        signer_infos=asn1.tlv(asn1.set_of(signers)),
+    signed = asn1.sequence(
+        asn1.encode(1),  # version
+        asn1.set_of(digests),
+        asn1.sequence(asn1.encode(oids.DATA))
+        if content is None
+        else wrap_content(oids.DATA, asn1.encode(content)),
+        asn1.wrap(0xA0, b"".join(sorted(certificates))) if certificates else b"",
+        asn1.wrap(0xA1, b"".join(sorted(crls))) if crls else b"",
+        asn1.set_of(signers),
     )
-    return wrap_content(oids.SIGNED_DATA, asn1.encode(signed))
+    return wrap_content(oids.SIGNED_DATA, signed)
 
 
 def wrap_content(content_type: Oid, der: bytes) -> bytes:
     """Return the DER of a ContentInfo."""
-    return asn1.encode(asn1.ContentInfo(content_type=content_type, content=asn1.tlv(der)))
+    return asn1.sequence(asn1.encode(content_type), asn1.wrap(0xA0, der))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scepflow.engine import asn1, certificates, oids, trust
+from scepflow.engine import asn1, certificates, oids, strength, trust
 from scepflow.engine.algorithms import Choice, Cipher, Digest, Security
 from scepflow.engine.channel import Channel, Message
 from scepflow.engine.checks import Finding
@@ -231,12 +231,29 @@ class Enrollment:
             )
         try:
             between = [other for other in delivered if other != certificate and trust.is_ca(other)]
-            return self.channel.bundle.verifier.chain(certificate, begins if early else now, between=between)
+            chain = self.channel.bundle.verifier.chain(certificate, begins if early else now, between=between)
         except TrustError as error:
             checks.require(
                 False, "chain", f"the new certificate does not chain to the CA: {error.message}"
             )  # the outcome
             return ()
+        self._judge((certificate, *chain), checks)
+        return chain
+
+    def _judge(self, path: tuple[x509.Certificate, ...], checks: Checks) -> None:
+        """Check how the certificate and those above it are signed; `trust.authenticate` told of the CA's own."""
+        security, bundle = self.channel.security, self.channel.bundle
+        known = {
+            w.text for c in bundle.certificates for w in strength.weaknesses([c], anchors=bundle.anchors)
+        }
+        for weakness in strength.weaknesses(path, anchors=bundle.anchors, own_key=True):
+            checks.require(
+                security not in weakness.refused_by,
+                "algorithms",
+                f"{weakness.text}, which security = {security} refuses",
+            )
+            if weakness.text not in known and security not in weakness.refused_by:
+                checks.note("weak-certificate", weakness.text)
 
     def _look_at(self, certificate: x509.Certificate, checks: Checks) -> None:
         """Note what a person may want to know of the certificate (S-022, S-025, Q-116)."""
@@ -245,8 +262,26 @@ class Enrollment:
         if certificate.subject != self.csr.subject:
             subject = sanitise(certificate.subject.rfc4514_string())
             checks.note("subject-changed", f"the CA changed the subject to {subject}")
+        self._compare_extensions(certificate, checks)
         if self.previous and certificate.not_valid_after_utc <= self.previous.not_valid_after_utc:
             checks.note("not-longer", "the new certificate expires no later than the one it replaces")
+
+    def _compare_extensions(self, certificate: x509.Certificate, checks: Checks) -> None:
+        """Note what was asked for and is not there, and a right that only a CA has (S-023)."""
+        kinds: tuple[tuple[type[x509.SubjectAlternativeName | x509.ExtendedKeyUsage], str, str], ...] = (
+            (x509.SubjectAlternativeName, "san-changed", "names that were asked for"),
+            (x509.ExtendedKeyUsage, "usage-changed", "extended key usages that were asked for"),
+        )
+        for kind, code, what in kinds:
+            asked = _listed(self.csr, kind)
+            missing = asked - _listed(certificate, kind)
+            if missing:
+                checks.note(code, f"the CA left out {len(missing)} of the {len(asked)} {what}")
+        usage = trust.key_usage(certificate)
+        if usage and usage.key_cert_sign and not trust.is_ca(certificate):
+            checks.note(
+                "key-cert-sign", "the new certificate may sign certificates by its key usage, and is no CA"
+            )
 
     def snapshot(self) -> dict[str, Any]:
         """Return what `restore` needs, fit for JSON; no private key is in it.
@@ -268,6 +303,7 @@ class Enrollment:
             "method": channel.choice.method,
             "security": channel.security.value,
             "relaxed": sorted(channel.relaxed),
+            "password_envelope": channel.password_envelope,
         }
 
     @classmethod
@@ -326,6 +362,7 @@ class Enrollment:
             random_bytes=random_bytes,
             security=Security(snapshot["security"]),
             relaxed=frozenset(snapshot["relaxed"]),
+            password_envelope=snapshot["password_envelope"] is True,
         )
         previous = snapshot["previous"]
         enrollment = cls(
@@ -337,6 +374,14 @@ class Enrollment:
         )
         enrollment.state = State(snapshot["state"])
         return enrollment
+
+
+def _listed(
+    holder: x509.Certificate | x509.CertificateSigningRequest,
+    kind: type[x509.SubjectAlternativeName | x509.ExtendedKeyUsage],
+) -> frozenset[object]:
+    """Return what an extension lists; nothing without it."""
+    return frozenset(certificates.find_extension(holder, kind) or ())
 
 
 def _text(der: bytes) -> str:

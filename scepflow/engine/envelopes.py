@@ -19,7 +19,7 @@ from scepflow.errors import ProtocolError, TrustError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scepflow.engine.algorithms import Cipher
+    from scepflow.engine.algorithms import Cipher, Digest
     from scepflow.engine.identity import SigningIdentity
 
 __all__ = ["Envelope", "build_envelope", "not_opened", "open_envelope", "parse_envelope"]
@@ -63,29 +63,22 @@ def build_envelope(
             check="recipient",
             hint="ask the CA for an RSA encryption certificate, or set a challenge (RFC 8894 §3.1)",
         )
-    enveloped = asn1.EnvelopedData(
-        version=version,
-        originator_info=None,
-        recipient_infos=asn1.tlv(asn1.wrap(0x31, info)),
-        encrypted=asn1.EncryptedContentInfo(
-            content_type=oids.DATA,
-            algorithm=asn1.algorithm(cipher.oid, asn1.encode(iv)),
-            encrypted_content=asn1.tlv(asn1.wrap(0x80, algorithms.encrypt(cipher, key, iv, content))),
-        ),
-        unprotected_attributes=None,
+    encrypted = asn1.sequence(
+        asn1.encode(oids.DATA),
+        asn1.algorithm_der(cipher.oid, asn1.encode(iv)),
+        asn1.wrap(0x80, algorithms.encrypt(cipher, key, iv, content)),
     )
-    return cms.wrap_content(oids.ENVELOPED_DATA, asn1.encode(enveloped))
+    enveloped = asn1.sequence(asn1.encode(version), asn1.wrap(0x31, info), encrypted)
+    return cms.wrap_content(oids.ENVELOPED_DATA, enveloped)
 
 
 def _key_transport(recipient: x509.Certificate, recipient_key: rsa.RSAPublicKey, key: bytes) -> bytes:
-    issuer, serial_number, _ = asn1.certificate_names(recipient)
-    info = asn1.KeyTransRecipientInfo(
-        version=0,
-        rid=asn1.IssuerAndSerialNumber(issuer=asn1.tlv(issuer), serial_number=serial_number),
-        algorithm=asn1.algorithm(oids.RSA_ENCRYPTION),
-        encrypted_key=recipient_key.encrypt(key, PKCS1v15()),
+    return asn1.sequence(
+        asn1.encode(0),  # version
+        asn1.issuer_and_serial_number(recipient),
+        asn1.algorithm_der(oids.RSA_ENCRYPTION),
+        asn1.encode(recipient_key.encrypt(key, PKCS1v15())),
     )
-    return asn1.encode(info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +114,27 @@ def parse_envelope(data: bytes) -> Envelope:
 
 
 def open_envelope(
-    envelope: Envelope, identity: SigningIdentity, *, challenge_password: str | None = None
+    envelope: Envelope,
+    identity: SigningIdentity,
+    *,
+    challenge_password: str | None = None,
+    judge: Callable[[Digest, Cipher], None] | None = None,
 ) -> bytes:
     """Return what is inside, decrypted for the identity.
 
     Call it only for an envelope whose signature is verified: everything that goes
     wrong with key and content raises the same error (S-050).
 
+    Args:
+        envelope: from `parse_envelope`.
+        identity: whose certificate it is for.
+        challenge_password: opens what is for a password.
+        judge: see `password.open_recipient`.
+
     Raises:
         ProtocolError: no recipient is ours, or the envelope does not open.
     """
-    key = _content_key(envelope, identity, challenge_password)
+    key = _content_key(envelope, identity, challenge_password, judge)
     content = algorithms.decrypt(envelope.cipher, key, envelope.iv, envelope.encrypted) if key else None
     if content is None:
         raise not_opened()
@@ -148,7 +151,10 @@ def not_opened() -> ProtocolError:
 
 
 def _content_key(
-    envelope: Envelope, identity: SigningIdentity, challenge_password: str | None
+    envelope: Envelope,
+    identity: SigningIdentity,
+    challenge_password: str | None,
+    judge: Callable[[Digest, Cipher], None] | None,
 ) -> bytes | None:
     for value in envelope.recipients:
         if value.tag_bytes == b"\x30" and isinstance(identity.key, rsa.RSAPrivateKey):
@@ -160,7 +166,7 @@ def _content_key(
                 except (ValueError, UnsupportedAlgorithm):
                     return None
         elif value.tag_bytes == b"\xa3" and challenge_password:
-            return password.open_recipient(value, challenge_password)
+            return password.open_recipient(value, challenge_password, judge=judge)
     raise ProtocolError("the envelope is not for our certificate", section="RFC 8894 §3.2.2 pkcsPKIEnvelope")
 
 

@@ -26,8 +26,9 @@ class HttpRequest:
     """A request that a transport must send as it is.
 
     Attributes:
-        method: GET may be repeated after a failure, POST never (a challenge may be spent).
-        operation: the SCEP operation, such as ``PKIOperation`` (RFC 8894 §4).
+        method: how it is sent. A GET may be repeated after a failure, save a PKIOperation.
+        operation: the SCEP operation (RFC 8894 §4). A ``PKIOperation`` is sent once, by POST or
+            GET: the CA may have issued a certificate, or spent the challenge, before its answer was lost.
         url: absolute URL with its query, ASCII, percent-encoded.
         headers: header fields to send; the transport adds Host and Content-Length.
         body: raw bytes, empty for GET.

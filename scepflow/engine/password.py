@@ -11,17 +11,18 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
 from scepflow.engine import algorithms, asn1, oids
 from scepflow.engine.algorithms import Cipher, Digest
-from scepflow.errors import ProtocolError
+from scepflow.errors import ProtocolError, TrustError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["build_recipient", "open_recipient"]
+__all__ = ["build_recipient", "check_password", "open_recipient"]
 
 ITERATIONS = 600_000  # what offline guessing is slowed down to, for PBKDF2 with SHA-256
 MAX_ITERATIONS = 10_000_000  # S-035
 MAX_SALT_BYTES = 1024
 KEK_CIPHER = Cipher.AES128
+MIN_CHARACTERS = 14  # S-093: 80 bits, if they are letters and digits drawn at random
 
 _PRF = {
     oids.HMAC_SHA1: Digest.SHA1,
@@ -29,6 +30,33 @@ _PRF = {
     oids.HMAC_SHA384: Digest.SHA384,
     oids.HMAC_SHA512: Digest.SHA512,
 }
+
+
+def check_password(challenge_password: str | None, *, allowed: bool, why: str) -> None:
+    """Refuse a password envelope that is not allowed, or whose challenge can be guessed offline (S-093).
+
+    Args:
+        challenge_password: the password.
+        allowed: the option ``password_envelope``.
+        why: what would need one, for the error.
+
+    Raises:
+        TrustError: refused; nothing was encrypted.
+    """
+    if not allowed:
+        raise TrustError(
+            why,
+            check="recipient",
+            hint="ask the CA's operator for an RSA certificate, or sign with an RSA key; password_envelope = true in [ca] "
+            "uses the challenge instead, which whoever records the message can guess offline: "
+            f"draw {MIN_CHARACTERS} characters or more at random",
+        )
+    if challenge_password and len(challenge_password) < MIN_CHARACTERS:
+        raise TrustError(
+            f"a challenge of fewer than {MIN_CHARACTERS} characters does not protect what is encrypted with it: {why}",
+            check="recipient",
+            hint="whoever records the message can guess it offline; ask for a random challenge of 80 bits or more",
+        )
 
 
 def build_recipient(key: bytes, challenge_password: str, random_bytes: Callable[[int], bytes]) -> bytes:
@@ -49,12 +77,15 @@ def build_recipient(key: bytes, challenge_password: str, random_bytes: Callable[
     return b"\xa3" + asn1.encode(info)[1:]
 
 
-def open_recipient(value: asn1.TLV, challenge_password: str) -> bytes | None:
+def open_recipient(
+    value: asn1.TLV, challenge_password: str, *, judge: Callable[[Digest, Cipher], None] | None = None
+) -> bytes | None:
     """Return the content key, or None when it does not open.
 
     Args:
         value: the recipient info with its tag [3].
         challenge_password: the password, encoded as UTF-8.
+        judge: told of the derivation's digest and the key's cipher first; it may refuse them.
 
     Raises:
         ProtocolError: not a PasswordRecipientInfo, or parameters out of bounds.
@@ -64,7 +95,10 @@ def open_recipient(value: asn1.TLV, challenge_password: str) -> bytes | None:
     if oid != oids.PWRI_KEK or parameters is None:
         raise ProtocolError(f"unknown key encryption {oid.dotted_string}")
     cipher, iv = algorithms.cipher_of(asn1.members(parameters, "PWRI-KEK parameters", tag=b"\x30"))
-    kek = _derive(challenge_password, *_derivation(info.key_derivation), cipher)
+    salt, iterations, prf = _derivation(info.key_derivation)
+    if judge:
+        judge(prf, cipher)
+    kek = _derive(challenge_password, salt, iterations, prf, cipher)
     return _unwrap_key(info.encrypted_key, kek, iv, cipher)
 
 

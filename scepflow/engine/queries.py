@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from scepflow.engine import asn1, attributes, certificates, cms, trust
+from scepflow.engine import asn1, attributes, certificates, cms, oids, trust
 from scepflow.engine.algorithms import Security
 from scepflow.engine.capabilities import NONE, Capabilities, parse_capabilities
 from scepflow.engine.channel import MAX_REPLY_BYTES, Message
@@ -109,8 +109,9 @@ def parse_next_ca(
 
     An RA may sign them only if it is pinned: they become trust anchors, and an RA
     certificate is what a client of the same CA could pass off as one (S-082).
-    Servers that put them into the signed message itself, not into its content,
-    are understood (Q-084).
+    Only what the signature covers counts. Certificates beside it do not, though some
+    servers put the next CA there and nowhere else (Q-084); nor does an answer to
+    something else, which the CA signed as well.
 
     Raises:
         TransportError: an HTTP error.
@@ -123,13 +124,14 @@ def parse_next_ca(
     signer = attributes.only_signer(signed)
     trusted = [c for c in bundle.signers if trust.is_ca(c)] or bundle.signers
     checks = Checks(relaxed)
-    attributes.verify(signed, signer, trusted=trusted, security=security, checks=checks)
-    if signed.content:
-        following = cms.parse_signed_data(signed.content).certificates()
-    else:
-        following = tuple(c for c in signed.certificates() if c not in bundle.certificates)
+    signed_attributes = attributes.verify(signed, signer, trusted=trusted, security=security, checks=checks)
+    if any(signed_attributes.has(oid) for oid in (oids.MESSAGE_TYPE, oids.PKI_STATUS)):
+        raise ProtocolError("an answer to another question", section="RFC 8894 §4.7.1")
+    following = cms.parse_signed_data(signed.content).certificates() if signed.content else ()
     if not following:
-        raise ProtocolError("no next CA certificate in the reply", section="RFC 8894 §4.7.1")
+        raise ProtocolError(
+            "no next CA certificate in what the reply's signature covers", section="RFC 8894 §4.7.1"
+        )
     return Answer(following, tuple(checks.findings))
 
 
@@ -194,8 +196,8 @@ def parse_certificate(
     """
     answer, checks = _answer(channel, message, response)
     for certificate in answer.certificates():
-        named = _named(certificate.issuer, asn1.certificate_names(certificate)[0], channel, issuer_der)
-        if named and certificate.serial_number == serial_number:
+        issuer, serial, _ = asn1.certificate_names(certificate)  # the library warns of a serial below 1
+        if serial == serial_number and _named(certificate.issuer, issuer, channel, issuer_der):
             _check_chain(channel.bundle, certificate, now, checks)
             return Answer(certificate, tuple(checks.findings))
     raise TrustError("the CA sent another certificate than was asked for", check="certificate-key")

@@ -9,6 +9,7 @@ import binascii
 import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -16,19 +17,22 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import crypto
 
-from scepflow.engine import ber, certificates, cms
-from scepflow.engine.algorithms import MAX_RSA_BITS
+from scepflow.engine import ber, certificates, cms, oids, strength
+from scepflow.engine.algorithms import MAX_RSA_BITS, Security
 from scepflow.engine.checks import Finding
 from scepflow.errors import ProtocolError, TrustError
 from scepflow.text import sanitise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
 
 __all__ = ["Bundle", "authenticate", "fingerprint", "parse_certificates", "pinned"]
 
+MAX_SHOWN = 10  # certificates in an error
+
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s([^-]*)-----END \1-----")
+_PEM_LABELS = (b"CERTIFICATE", b"PKCS7", b"CMS", b"TRUSTED CERTIFICATE")
 _HASHES: dict[str, Callable[[], hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1,
     "sha256": hashes.SHA256,
@@ -58,13 +62,17 @@ def _parse(data: bytes) -> tuple[x509.Certificate, ...]:
     if data.startswith(b"\x30"):
         return _parse_der(data)
     if b"-----BEGIN " in data:
-        ders = [
-            _base64(body)
-            for label, body in _PEM.findall(data)
-            if label in (b"CERTIFICATE", b"PKCS7", b"CMS", b"TRUSTED CERTIFICATE")
-        ]
-        return tuple(certificate for der in ders for certificate in _parse_der(der))
+        blocks = (match[2] for match in _PEM.finditer(data) if match[1] in _PEM_LABELS)
+        return _bounded(certificate for block in blocks for certificate in _parse_der(_base64(block)))
     return _parse_der(_base64(data))
+
+
+def _bounded(certificates: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+    """Return them, reading no further than a bundle may go (S-030)."""
+    found = tuple(islice(certificates, cms.MAX_CERTIFICATES + 1))
+    if len(found) > cms.MAX_CERTIFICATES:
+        raise ProtocolError(f"more than {cms.MAX_CERTIFICATES} certificates in one bundle")
+    return found
 
 
 def _base64(text: bytes) -> bytes:
@@ -202,13 +210,15 @@ def authenticate(
     recipient: str | None = None,
     signer: str | None = None,
     now: datetime,
+    security: Security = Security.DEFAULT,
 ) -> Bundle:
     """Authenticate a CA's answer to GetCACert (RFC 8894 §2.2 CA Certificate Distribution).
 
     A fingerprint may be that of any CA certificate in the answer; every other
     certificate must chain to it, or it is left out (C-009, S-081). What a client of
-    this CA holds chains to it as well: who can change the answer can add theirs,
-    and only pinning ``recipient`` and ``signer`` keeps that out (S-082).
+    this CA holds chains to it as well: who can change the answer can add theirs. It is
+    left out only if its extended key usage names other purposes than an RA's; pinning
+    ``recipient`` and ``signer`` keeps out the rest (S-082).
 
     Args:
         certificates: what came.
@@ -217,11 +227,12 @@ def authenticate(
         recipient: fingerprint of the certificate to encrypt for, instead of the choice by key usage.
         signer: fingerprint of the only certificate that may sign replies.
         now: current time, aware UTC.
+        security: the policy on the signatures and keys of the certificates.
 
     Raises:
         TrustError: nothing was pinned, or nothing that came fits what was pinned.
     """
-    found = [c for c in certificates if any(fingerprint(c, p.partition(":")[0]) == p for p in fingerprints)]
+    found = _named_by(fingerprints, certificates)
     pinned = [c for c in found if is_ca(c)]
     trusted_roots = (*(c for c in anchors if is_ca(c)), *pinned)
     if not trusted_roots:
@@ -229,13 +240,17 @@ def authenticate(
     verifier = ChainVerifier(trusted_roots, [c for c in certificates if is_ca(c) and c not in trusted_roots])
     kept: list[x509.Certificate] = []
     findings: list[Finding] = []
+    pins = {*found, *anchors, *_named_by((recipient, signer), certificates)}
     for certificate in dict.fromkeys((*certificates, *anchors)):
         try:
-            verifier.chain(certificate, now)
+            chain = verifier.chain(certificate, now)
+            _refuse_client(certificate, pins)
+            findings += _judged((certificate, *chain), trusted_roots, security)
         except TrustError as error:
             findings.append(Finding("untrusted-certificate", f"left out of the CA's answer: {error.message}"))
         else:
             kept.append(certificate)
+    findings = list(dict.fromkeys(findings))
     delivered = [c for c in kept if c in certificates]
     if not delivered:
         reason = findings[0].text if findings else "it is empty"
@@ -245,6 +260,8 @@ def authenticate(
             hint=_seen(certificates),
         )
     receiver = _named(delivered, recipient, "encryption") if recipient else choose_recipient(delivered, now)
+    if receiver not in pins and not is_ca(receiver):
+        findings.append(_not_pinned(receiver))
     if not recipient:
         findings += _unfit(receiver)
     return Bundle(
@@ -317,6 +334,46 @@ def _outside(used: Iterable[x509.Certificate], now: datetime) -> list[Finding]:
     ]
 
 
+def _named_by(pins: Iterable[str | None], certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """Return the certificates that fingerprints name."""
+    wanted = [pin for pin in pins if pin]
+    return [c for c in certificates if any(fingerprint(c, p.partition(":")[0]) == p for p in wanted)]
+
+
+def _refuse_client(certificate: x509.Certificate, pins: Collection[x509.Certificate]) -> None:
+    """Refuse a certificate made for other purposes than an RA's; one without purposes may be an RA's (S-082)."""
+    if certificate in pins or is_ca(certificate):
+        return
+    usage = certificates.find_extension(certificate, x509.ExtendedKeyUsage)
+    readable = certificates.has_readable_extensions(certificate)
+    if not readable or (usage is not None and not any(purpose in oids.RA_PURPOSES for purpose in usage)):
+        subject = sanitise(certificate.subject.rfc4514_string())
+        why = "is not an RA's" if readable else "cannot be read"
+        raise TrustError(
+            f"the extended key usage of {subject} {why}, and it is not pinned", check="ca-authentication"
+        )
+
+
+def _judged(
+    path: Sequence[x509.Certificate], anchors: Collection[x509.Certificate], security: Security
+) -> list[Finding]:
+    """Return what is weak in a verified path; raises TrustError for what the policy refuses."""
+    weak = strength.weaknesses(path, anchors=anchors)
+    for weakness in weak:
+        if security in weakness.refused_by:
+            raise TrustError(f"{weakness.text}, which security = {security} refuses", check="algorithms")
+    return [Finding("weak-certificate", weakness.text) for weakness in weak]
+
+
+def _not_pinned(receiver: x509.Certificate) -> Finding:
+    subject = sanitise(receiver.subject.rfc4514_string())
+    return Finding(
+        "ra-not-pinned",
+        f"requests are encrypted for {subject}, which the CA issued and nothing pins; any client of the CA could pose "
+        f'so: compare with its operator, then set encryption_certificate = "{fingerprint(receiver)}"',
+    )
+
+
 def _not_authenticated(
     certificates: Sequence[x509.Certificate],
     *,
@@ -334,10 +391,12 @@ def _not_authenticated(
 
 def _seen(certificates: Sequence[x509.Certificate]) -> str:
     lines = ["the CA sent the following; compare with what its operator tells you, not with this:"]
-    for certificate in certificates:
+    for certificate in certificates[:MAX_SHOWN]:
         role = "CA" if is_ca(certificate) else "RA"
         subject = sanitise(certificate.subject.rfc4514_string(), limit=80)
         lines.append(f'  {role} {subject}\n     fingerprint = "{fingerprint(certificate)}"')
+    if len(certificates) > MAX_SHOWN:
+        lines.append(f"  … and {len(certificates) - MAX_SHOWN} more")
     return "\n".join(lines)
 
 

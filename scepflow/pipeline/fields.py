@@ -37,6 +37,9 @@ __all__ = [
 
 Hook = Callable[[Any, Any], Any]
 
+MANY = 100
+"""So many errors of one file are shown, and so often is guessed what was meant."""
+
 _WORDS = {
     "str": "text",
     "int": "an integer",
@@ -188,16 +191,18 @@ def _struct_faults(
     """Yield unknown and missing keys, then what the Struct's own rules across fields find."""
     known = fields_of(cls)
     table = f"[{dotted(path)}]"
+    listed = f"known: {', '.join(sorted(known))}"
     unknown = [key for key in value if key not in known and key != cls.__struct_config__.tag_field]
     missing = [key for key, field in known.items() if field.required and key not in value]
-    for key in unknown:
-        hint = f"{near(key, known)}known: {', '.join(sorted(known))}"
-        yield Fault((*path, key), f'unknown key "{sanitise(key)}" in {table}', hint, "key")
-    misspelt = {word for word in (closest(key, known) for key in unknown) if word}
+    for number, key in enumerate(unknown):
+        guess = near(key, known) if number < MANY else ""
+        yield Fault((*path, key), f'unknown key "{sanitise(key)}" in {table}', guess + listed, "key")
+    misspelt = {word for word in (closest(key, known) for key in unknown[:MANY]) if word}
     for key in missing:
         if key not in misspelt:
             yield Fault((*path, key), f'missing key "{key}" in {table}')
-    left = {key: inner for key, inner in value.items() if key not in (*unknown, *wrong)}
+    out = wrong.union(unknown)
+    left = {key: inner for key, inner in value.items() if key not in out}
     if not missing:
         yield from _rule_faults(left, cls, hook, path=path, taken={*map(str, wrong), *misspelt})
 
@@ -205,28 +210,51 @@ def _struct_faults(
 def _rule_faults(
     value: dict[str, Any], cls: type[msgspec.Struct], hook: Hook, *, path: KeyPath, taken: set[str]
 ) -> Iterator[Fault]:
-    """Convert, record, take the offending value out, convert again.
+    """Convert, record, take the offending value, or element of a list, out, convert again.
 
     A rule that speaks of a key which was taken out before is not believed: it
     may only miss what was taken.
     """
-    while not taken & {key for key, field in fields_of(cls).items() if field.required}:
-        try:
-            msgspec.convert(value, cls, dec_hook=hook)
-        except (OptionError, msgspec.ValidationError) as error:
-            key = error.where if isinstance(error, OptionError) else ""
-            words = str(error)
-            if (taken and key not in value) or taken & set(re.findall(r"\w+", words)):
-                return
-            hint = error.hint if isinstance(error, OptionError) else None
-            named = f"{key}: {words}" if key and key not in words else words
-            yield Fault((*path, key) if key in value else path, named, hint)
-            if key not in value:
-                return
-            value = {other: inner for other, inner in value.items() if other != key}
-            taken = {*taken, key}
-        else:
+    required = {key for key, field in fields_of(cls).items() if field.required}
+    stood: dict[str, list[int]] = {}  # list → where its elements stood before some were taken out
+    for _ in range(MANY):
+        error = _broken_rule(value, cls, hook)
+        if error is None or taken & required:
             return
+        key, index = _element(error.where, value)
+        foreign = taken if index is None else taken - {key}
+        if (taken and key not in value) or foreign & set(re.findall(r"\w+", error.message)):
+            return
+        if index is None:
+            name, at = key, path + (key,) * (key in value)
+            value = {other: inner for other, inner in value.items() if other != key}
+        else:
+            place = stood.setdefault(key, list(range(len(value[key])))).pop(index)
+            name, at = f"{key}[{place}]", (*path, key, place)
+            value = {**value, key: value[key][:index] + value[key][index + 1 :]}
+        named = f"{name}: {error.message}" if name and name not in error.message else error.message
+        yield Fault(at, named, error.hint)
+        if at == path:
+            return
+        taken = {*taken, key}
+
+
+def _broken_rule(value: dict[str, Any], cls: type[msgspec.Struct], hook: Hook) -> OptionError | None:
+    try:
+        msgspec.convert(value, cls, dec_hook=hook)
+    except OptionError as error:
+        return error
+    except msgspec.ValidationError as error:
+        return OptionError(str(error))
+    return None
+
+
+def _element(where: str, value: Mapping[str, Any]) -> tuple[str, int | None]:
+    """Return key and index of what a rule found: of ``san[2]``, or a key alone."""
+    match = re.fullmatch(r"(.+)\[([0-9]{1,6})\]", where)
+    if match and isinstance(value.get(match[1]), list) and int(match[2]) < len(value[match[1]]):
+        return match[1], int(match[2])
+    return where, None
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

@@ -22,11 +22,14 @@ import tomli
 
 from scepflow.errors import PipelineError
 from scepflow.pipeline.locate import KeyPath, Place, Source, dotted
+from scepflow.pipeline.syntax import TomlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Document", "load_document"]
+__all__ = ["Document", "load_document", "paths_of"]
+
+_LARGEST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +38,13 @@ class Document:
 
     Attributes:
         main: the pipeline file itself.
+        sources: every file that was read, the pipeline file first.
         tables: the merged tables, without ``extends``.
         origins: key path → the file its value came from.
     """
 
     main: Source
+    sources: tuple[Source, ...]
     tables: dict[str, Any] = field(repr=False)
     origins: Mapping[KeyPath, Source] = field(repr=False)
 
@@ -74,18 +79,27 @@ def _load(path: Path, chain: list[Path], *, text: str | None = None) -> Document
     chain = [*chain, path.resolve()]
     merged: dict[str, Any] = {}
     origins: dict[KeyPath, Source] = {}
+    sources = [source]
     for name, at in _extended(source, tables.pop("extends", [])):
         base = _load_base(source, at, path=path.parent / name, chain=chain)
         _merge(merged, base.tables, origins=origins, come_from=base.origins)
+        sources += base.sources
     own = dict.fromkeys(source.places, source)
     _merge(merged, tables, origins=origins, come_from=own)
-    return Document(main=source, tables=merged, origins=origins)
+    return Document(main=source, sources=tuple(sources), tables=merged, origins=origins)
 
 
 def _read(path: Path, text: str | None) -> tuple[Source, dict[str, Any]]:
     name = os.path.normpath(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig") if text is None else text
+        if text is None:
+            with path.open("rb") as file:
+                data = file.read(_LARGEST_BYTES + 1)
+            if len(data) > _LARGEST_BYTES:
+                raise PipelineError(
+                    "the pipeline file is larger than 1 MiB", file=name, hint="is this the right file?"
+                )
+            text = data.decode("utf-8-sig")
         tables = tomli.loads(text)
         return Source.of(name, text), tables
     except OSError as error:
@@ -100,9 +114,7 @@ def _read(path: Path, text: str | None) -> tuple[Source, dict[str, Any]]:
             hint="save the file as UTF-8",
         ) from None
     except tomli.TOMLDecodeError as error:
-        raise PipelineError(
-            f"not TOML: {error.msg}", file=name, line=error.lineno, column=error.colno
-        ) from None
+        raise TomlError.of(name, error) from None
     except RecursionError:
         raise PipelineError("values are nested too deeply", file=name) from None
 
@@ -148,10 +160,19 @@ def _merge(
             origins[at] = come_from[at]
             _merge(under[key], value, origins=origins, come_from=come_from, path=at)
             continue
-        for stale in [known for known in origins if known[: len(at)] == at]:
-            del origins[stale]
+        if key in under:
+            for stale in paths_of(under[key], at):
+                del origins[stale]
         under[key] = value
-        origins.update({known: come_from[known] for known in come_from if known[: len(at)] == at})
+        origins.update((known, come_from[known]) for known in paths_of(value, at))
+
+
+def paths_of(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    """Yield the key path of a value and those of everything inside it."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in inside:
+        yield from paths_of(inner, (*path, key))
 
 
 def _may_merge(under: Any, over: Any, source: Source, at: KeyPath) -> bool:

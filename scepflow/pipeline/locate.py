@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +18,7 @@ import tomli
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["KeyPath", "Place", "Source", "Span", "dotted", "locate"]
+__all__ = ["KeyPath", "Place", "Repetition", "Source", "Span", "dotted", "find_repetition", "locate"]
 
 KeyPath = tuple[str | int, ...]
 """The keys, and indexes into arrays, that lead to a value."""
@@ -53,6 +54,22 @@ class Place(NamedTuple):
 
     key: Span
     value: Span
+
+
+class Repetition(NamedTuple):
+    """A key or header that stands in a text twice.
+
+    Attributes:
+        path: the key path.
+        first: where it stands first.
+        second: where it stands again.
+        are_tables: whether it is a ``[header]`` there, first and again.
+    """
+
+    path: KeyPath
+    first: Span
+    second: Span
+    are_tables: tuple[bool, bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +108,30 @@ class Source:
         return self.text[self.places[path].value.start] == "{"
 
     @cached_property
+    def ends(self) -> Mapping[int, int]:
+        """Where a key, value or header ends that starts at an offset; the longest counts."""
+        spans = (span for place in self.places.values() for span in place)
+        found: dict[int, int] = {}
+        for start, end in spans:
+            found[start] = max(end, found.get(start, 0))
+        return found
+
+    def leaves(self, line: Span) -> Iterator[tuple[KeyPath, Span]]:
+        """Yield the values without parts of their own that stand on a line, wholly or in part."""
+        last = bisect_right(self._leaves, line.end, key=lambda leaf: leaf[1].start)
+        first = bisect_right(self._leaves, line.start, key=lambda leaf: leaf[1].end)
+        yield from self._leaves[first:last]
+
+    @cached_property
+    def _leaves(self) -> list[tuple[KeyPath, Span]]:
+        tables = {path[:-1] for path in self.places}
+        found = ((path, place.value) for path, place in self.places.items() if path not in tables)
+        return sorted(
+            ((path, value) for path, value in found if self.text[value.start] not in "[{"),
+            key=lambda leaf: leaf[1],
+        )
+
+    @cached_property
     def _line_starts(self) -> list[int]:
         return [0, *(match.end() for match in re.finditer("\n", self.text))]
 
@@ -114,6 +155,20 @@ def locate(text: str) -> dict[KeyPath, Place]:
     return scanner.places
 
 
+def find_repetition(text: str) -> Repetition | None:
+    """Return the first key or header that stands in a text twice, which TOML forbids, or None.
+
+    Args:
+        text: TOML but for that, line ends as LF.
+    """
+    scanner = _Scanner(text)
+    with suppress(
+        AssertionError, IndexError, RecursionError, tomli.TOMLDecodeError
+    ):  # behind it, text may be anything
+        scanner.document()
+    return scanner.repetition
+
+
 class _Scanner:
     """One pass over the text; every method starts at ``self.at`` and moves it."""
 
@@ -121,6 +176,8 @@ class _Scanner:
         self.text = text
         self.at = 0
         self.places: dict[KeyPath, Place] = {}
+        self.named: dict[KeyPath, tuple[Span, bool]] = {}  # what a header or a key has named
+        self.repetition: Repetition | None = None
         self.lengths: dict[KeyPath, int] = {}  # arrays of tables and how many tables they have
 
     def document(self) -> None:
@@ -130,6 +187,12 @@ class _Scanner:
                 table = self.header()
             else:
                 self.pair(table)
+
+    def name(self, path: KeyPath, span: Span, *, is_table: bool) -> None:
+        """Note what a header or a key names, and whether it has been named before."""
+        first, was_table = self.named.setdefault(path, (span, is_table))
+        if first != span and self.repetition is None:
+            self.repetition = Repetition(path, first, span, (was_table, is_table))
 
     def skip(self, pattern: re.Pattern[str]) -> int:
         """Move behind what matches and return the new offset."""
@@ -154,6 +217,7 @@ class _Scanner:
             self.places.setdefault(path, Place(keys[-1][1], whole))
             self.lengths[path] = self.lengths.get(path, 0) + 1
             path = self.enter(path)
+        self.name(path, keys[-1][1], is_table=True)
         self.places[path] = Place(keys[-1][1], whole)
         return path
 
@@ -178,6 +242,7 @@ class _Scanner:
         for name, span in self.keys():
             path = (*path, name)
             named.append((path, span))
+        self.name(path, named[-1][1], is_table=False)
         self.at += 1  # =
         start = self.skip(_SPACE)
         for parent, span in named[:-1]:

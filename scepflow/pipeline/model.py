@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CaOptions", "Pipeline", "RenewOptions"]
 
+_PINS = ("signing_certificate", "encryption_certificate")
+_FINGERPRINT = re.compile(r"\s*sha-?(1|256|512)\s*:", re.IGNORECASE)
+_FINGERPRINT_HINT = 'write "sha256:" and 64 hex digits'
+_BROKEN = ("des-cbc", "blowfish-cbc", "md5")
+_WEAK = ("3des-cbc", "sha-1")
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
 
 
@@ -41,6 +46,7 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         digest: digest of requests; ``auto`` follows the CA's capabilities.
         method: how pki_messages are sent; ``auto`` follows the CA's capabilities.
         security: ``strict`` refuses SHA-1 and DES, ``default`` reads them in replies, ``legacy`` also sends MD5, DES and Blowfish when told to.
+        password_envelope: encrypt with the challenge where the CA, or our EC signing key, has no RSA key; whoever records that can guess the challenge offline, so it must be random and of 14 characters (80 bits) or more.
         relax: names of single checks on replies to turn off, loudly.
     """
 
@@ -57,6 +63,7 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     digest: Literal["auto", "sha-256", "sha-384", "sha-512", "sha-224", "sha-1", "md5"] = "auto"
     method: Literal["auto", "POST", "GET"] = "auto"
     security: Literal["strict", "default", "legacy"] = "default"
+    password_envelope: bool = False
     relax: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -65,8 +72,11 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Raises:
             OptionError: ``where`` names the option.
         """
-        for text in self.fingerprints:
-            self._check_fingerprint(text)
+        for number, text in enumerate(self.fingerprints):
+            is_one = isinstance(self.fingerprint, str)
+            self._check_fingerprint(text, "fingerprint" if is_one else f"fingerprint[{number}]")
+        self._check_pins()
+        self._check_algorithms()
         if self.relax:
             self._check_relax()
         if not self.fetch_certificates:
@@ -86,18 +96,52 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             return (self.fingerprint,)
         return tuple(self.fingerprint or ())
 
-    def _check_fingerprint(self, text: str) -> None:
+    @property
+    def pinned_files(self) -> Mapping[str, str]:
+        """The options that name a file with a certificate, and the files."""
+        from scepflow.engine.fingerprints import parse_fingerprint
+
+        files = {} if self.certificate is None else {"certificate": str(self.certificate)}
+        for option in _PINS:
+            text = getattr(self, option)
+            try:
+                parse_fingerprint(text or "")
+            except ValueError:
+                files |= {option: text} if text else {}
+        return files
+
+    def _check_pins(self) -> None:
+        """Refuse a fingerprint that can be forged, or with a mistake in it, which would pass for a file's name."""
+        files = self.pinned_files
+        for option in _PINS:
+            text = getattr(self, option)
+            if text and option not in files:
+                self._check_fingerprint(text, option)
+            elif text and _FINGERPRINT.match(text):
+                raise OptionError(f"not a fingerprint: {text[:140]!r}", where=option, hint=_FINGERPRINT_HINT)
+
+    def _check_algorithms(self) -> None:
+        """Refuse what `scepflow.engine.algorithms.choose` would refuse after the CA has been asked."""
+        refused = {"strict": _BROKEN + _WEAK, "default": _BROKEN, "legacy": ()}[self.security]
+        for option in ("cipher", "digest"):
+            name = getattr(self, option)
+            if name in refused:
+                hint = "leave it on auto" + ', or set security = "legacy"' * (name in _BROKEN)
+                raise OptionError(
+                    f'{option} {name} is refused by security = "{self.security}"', where=option, hint=hint
+                )
+
+    def _check_fingerprint(self, text: str, where: str) -> None:
         from scepflow.engine.fingerprints import parse_fingerprint
 
         try:
             parsed = parse_fingerprint(text)
         except ValueError as error:
-            hint = 'write "sha256:" and 64 hex digits'
-            raise OptionError(str(error), where="fingerprint", hint=hint) from None
+            raise OptionError(str(error), where=where, hint=_FINGERPRINT_HINT) from None
         if parsed.startswith("sha1:") and self.security != "legacy":
             raise OptionError(
                 "a SHA-1 fingerprint can be forged",
-                where="fingerprint",
+                where=where,
                 hint='use "sha256:" and 64 hex digits, or security = "legacy"',
             )
 
@@ -118,14 +162,14 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def _check_relax(self) -> None:
         from scepflow.engine.checks import CHECKS
 
-        for name in self.relax:
+        for number, name in enumerate(self.relax):
             if name not in CHECKS:
                 hint = f"{near(name, CHECKS)}known: {', '.join(CHECKS)}"
-                raise OptionError(f"no check is named {name!r}", where="relax", hint=hint)
+                raise OptionError(f"no check is named {name!r}", where=f"relax[{number}]", hint=hint)
 
 
 class RenewOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[renew]``: when a certificate is renewed, and how.
+    """``[renew]``: when a certificate is renewed, and how. Only ``message`` has an effect yet.
 
     Attributes:
         before: share of the lifetime such as ``33%``, or a duration such as ``30d``, left when renewal is due.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scepflow.errors import PipelineError
 from scepflow.pipeline.fields import LOGIN
+from scepflow.pipeline.syntax import TomlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,16 +96,17 @@ def _findings(report: Report) -> Iterator[str]:
         place = [str(part) for part in (finding.file, finding.line, finding.column) if part is not None]
         yield f"{':'.join(place)}: {severity}: {finding.message}"
         source = _source_of(report, finding)
-        if source is not None and finding.line and finding.column:
+        if isinstance(finding, TomlError) and finding.excerpt:
+            yield f"{finding.line:4} | {finding.excerpt}"
+            yield f"     | {' ' * (finding.caret - 1)}^ {finding.hint or ''}".rstrip()
+        elif source is not None and finding.line and finding.column:
             yield from _marked(report, source, finding)
         elif finding.hint:
             yield f"     {finding.hint}"
 
 
 def _source_of(report: Report, finding: PipelineError) -> Source | None:
-    if report.document is None:
-        return None
-    sources = (report.document.main, *report.document.origins.values())
+    sources = report.document.sources if report.document else ()
     return next((source for source in sources if source.name == finding.file), None)
 
 
@@ -114,8 +116,7 @@ def _marked(report: Report, source: Source, finding: PipelineError) -> Iterator[
     assert finding.column is not None
     line = source.line(finding.line)
     start = line.start + finding.column - 1
-    ends = [span.end for place in source.places.values() for span in place if span.start == start]
-    end = min(max(ends, default=start + 1), line.end)
+    end = min(source.ends.get(start, start + 1), line.end)
     cells = list(_cells(report, source, line))
     before = sum(offset < start for offset, _ in cells)
     marked = sum(start <= offset < end for offset, _ in cells)
@@ -126,15 +127,12 @@ def _marked(report: Report, source: Source, finding: PipelineError) -> Iterator[
 def _cells(report: Report, source: Source, line: Span) -> Iterator[tuple[int, str]]:
     """Yield what may be shown of a line: offset and character, one for all of a masked value."""
     at = line.start
-    tables = {path[:-1] for path in source.places}
-    for path, (_, value) in source.places.items():
-        is_leaf = path not in tables and source.text[value.start] not in "[{"
-        if is_leaf and value.end > at and value.start < line.end:
-            start, stop = max(value.start, at), min(value.end, line.end)
-            yield from _visible(source.text, at, start)
-            is_cleared = (source.name, path) in report.cleared
-            yield from _visible(source.text, start, stop) if is_cleared else [(start, "…")]
-            at = stop
+    for path, value in source.leaves(line):
+        start, stop = max(value.start, at), min(value.end, line.end)
+        yield from _visible(source.text, at, start)
+        is_cleared = (source.name, path) in report.cleared
+        yield from _visible(source.text, start, stop) if is_cleared else [(start, "…")]
+        at = stop
     comment = source.text.find("#", at, line.end)  # a comment may hold an old secret
     yield from _visible(source.text, at, line.end if comment < 0 else comment)
 

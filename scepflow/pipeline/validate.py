@@ -6,6 +6,7 @@ stage's options.
 
 from __future__ import annotations
 
+from itertools import groupby
 from os.path import normpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -13,11 +14,23 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import msgspec
 
 from scepflow.errors import OptionError, PipelineError, PluginError, UnknownStageError
-from scepflow.options import Secret
-from scepflow.pipeline.fields import Fault, Hook, closest, faults, fields_of, filler, members, near, parts
-from scepflow.pipeline.load import Document, load_document
+from scepflow.options import Secret, Template
+from scepflow.pipeline.fields import (
+    MANY,
+    Fault,
+    Hook,
+    closest,
+    faults,
+    fields_of,
+    filler,
+    members,
+    near,
+    parts,
+)
+from scepflow.pipeline.load import Document, load_document, paths_of
 from scepflow.pipeline.locate import KeyPath, dotted
 from scepflow.pipeline.model import CaOptions, Pipeline, RenewOptions
+from scepflow.pipeline.overwrites import overwrites
 from scepflow.pipeline.report import InvalidPipelineError, Report
 from scepflow.stages import Stage
 from scepflow.text import sanitise
@@ -92,28 +105,28 @@ def check_pipeline(
         document = load_document(path, text=text)
     except PipelineError as error:
         return Report(file=normpath(path), errors=(error,))
-    sources = {document.main, *document.origins.values()}
     values = {f"device.{key}": value for key, value in (device or {}).items()}
-    if any("{host." in source.text for source in sources):
+    if any("{host." in source.text for source in document.sources):
         values |= host()
-    check = _Check(document, registry)
-    pipeline = check.pipeline(path, values)
+    check = _Check(document, registry, values)
+    pipeline = check.pipeline(path)
     return check.report(pipeline)
 
 
 class _Check:
     """One validation: reads the document, collects what it finds."""
 
-    def __init__(self, document: Document, registry: Registry) -> None:
+    def __init__(self, document: Document, registry: Registry, values: Mapping[str, str]) -> None:
         self.document = document
         self.registry = registry
+        self.values = values
         self.errors: list[PipelineError] = []
         self.warnings: list[PipelineError] = []
         self.cleared: set[tuple[str, KeyPath]] = set()
 
     def report(self, pipeline: Pipeline | None) -> Report:
-        names = [self.document.main.name, *(source.name for source in self.document.origins.values())]
-        order = {name: index for index, name in reversed(list(enumerate(names)))}
+        names = dict.fromkeys(source.name for source in self.document.sources)
+        order = {name: index for index, name in enumerate(names)}
 
         def by_place(error: PipelineError) -> tuple[int, int, int]:
             return order[str(error.file)], error.line or 0, error.column or 0
@@ -121,16 +134,16 @@ class _Check:
         return Report(
             file=self.document.main.name,
             pipeline=pipeline,
-            errors=tuple(sorted(self.errors, key=by_place)),
-            warnings=tuple(sorted(self.warnings, key=by_place)),
+            errors=_not_too_many(sorted(self.errors, key=by_place), "error"),
+            warnings=_not_too_many(sorted(self.warnings, key=by_place), "warning"),
             document=self.document,
             cleared=frozenset(self.cleared),
         )
 
-    def pipeline(self, path: str | Path, values: dict[str, str]) -> Pipeline | None:
+    def pipeline(self, path: str | Path) -> Pipeline | None:
         """Return the pipeline, or None when ``errors`` has why not."""
         self.unknown_tables()
-        hook = filler(values | self.variables())
+        hook = filler({**self.values, **self.variables()})
         ca = self.options("ca", CaOptions, hook)
         stages: dict[str, Any] = {kind: self.stage((kind,), kind, hook) for kind in DEFAULT_USE}
         sinks = self.sinks(hook)
@@ -144,7 +157,7 @@ class _Check:
         if self.errors or ca is None or renew is None:
             return None
         file = Path(path).absolute()
-        return Pipeline(
+        pipeline = Pipeline(
             name=file.name.removesuffix(".toml"),
             file=file,
             ca=ca,
@@ -156,14 +169,36 @@ class _Check:
             renew=renew,
             sinks=sinks,
         )
+        self.overwrites(pipeline)
+        return None if self.errors else pipeline
+
+    def overwrites(self, pipeline: Pipeline) -> None:
+        """Find sinks that would replace each other's files, or what the pipeline is made of."""
+        files = [source.name for source in self.document.sources]
+        try:
+            found = list(overwrites(pipeline, files))
+        except Exception as error:  # noqa: BLE001  # a stranger's class may raise anything
+            self.broken(("sink",), "outputs_at()", error)
+            return
+        for overwrite in found:
+            place = ""
+            if overwrite.other:
+                file, line, _ = self.place(overwrite.other, at="value")
+                place = f" ({file}:{line})" if line else ""
+            self.error(
+                overwrite.path,
+                f"{overwrite.name} is {overwrite.what}{place}, which would be lost",
+                "give each output a file of its own",
+            )
 
     # -- tables
 
     def unknown_tables(self) -> None:
-        for key in self.document.tables:
-            if key not in TABLES:
-                hint = f"{near(key, TABLES)}known: {', '.join(TABLES)}, extends"
-                self.error((key,), f'unknown key "{sanitise(key)}"', hint, at="key")
+        unknown = [key for key in self.document.tables if key not in TABLES]
+        for number, key in enumerate(unknown):
+            guess = near(key, TABLES) if number < MANY else ""
+            hint = f"{guess}known: {', '.join(TABLES)}, extends"
+            self.error((key,), f'unknown key "{sanitise(key)}"', hint, at="key")
 
     def table(self, path: KeyPath) -> dict[str, Any] | None:
         """Return a table that is there, or None, which is an error if it is something else."""
@@ -242,18 +277,21 @@ class _Check:
                 self.fault(fault, cls, path)
             return None if found else msgspec.convert(table, cls, dec_hook=hook)
         except Exception as error:  # noqa: BLE001  # a stranger's class may raise anything
-            self.error(
-                path,
-                f"{cls.__name__} is broken: {type(error).__name__}: {sanitise(str(error))}",
-                "tell the plugin's author (`scepflow plugins`)",
-            )
+            self.broken(path, cls.__name__, error)
             return None
+
+    def broken(self, path: KeyPath, what: str, error: Exception) -> None:
+        self.error(
+            path,
+            f"{what} is broken: {type(error).__name__}: {sanitise(str(error))}",
+            "tell the plugin's author (`scepflow plugins`)",
+        )
 
     # -- what was found
 
     def fault(self, fault: Fault, cls: type[msgspec.Struct], path: KeyPath) -> None:
         self.error(fault.path, fault.message, fault.hint, at=fault.at)
-        if fault.at == "key" and fault.path[:-1] == path:
+        if fault.at == "key" and fault.path[:-1] == path and len(self.errors) <= MANY:
             known = fields_of(cls)
             meant = closest(str(fault.path[-1]), known)
             if meant and not _is_secret(known[meant].type):
@@ -265,8 +303,21 @@ class _Check:
             self.survey_secret(value, path)
             return
         self.clear(path)
+        self.survey_host(value, type_, path)
         for key, inner, inner_type in parts(value, type_):
             self.survey(inner, inner_type, (*path, key))
+
+    def survey_host(self, value: Any, type_: Any, path: KeyPath) -> None:
+        """Warn of ``{host.fqdn}`` where this machine has no full name that others know."""
+        name = self.values.get("host.fqdn")
+        if name is None or not _is_a(type_, Template) or not isinstance(value, str):
+            return
+        if "host.fqdn" in Template.names(value) and not _is_full_name(name):
+            self.warn(
+                path,
+                f'{{host.fqdn}} is "{sanitise(name)}" here, which is no full name',
+                "let this machine's name resolve, or write the name out",
+            )
 
     def survey_secret(self, value: Any, path: KeyPath) -> None:
         if isinstance(value, str):
@@ -276,9 +327,8 @@ class _Check:
             Secret(value)
         except OptionError:
             return
-        for known in self.document.origins:
-            if known[: len(path)] == path:
-                self.clear(known)
+        for known in paths_of(value, path):
+            self.clear(known)
 
     def clear(self, path: KeyPath) -> None:
         """Let the value be shown in a report."""
@@ -313,4 +363,27 @@ class _Check:
 
 
 def _is_secret(type_: Any) -> bool:
-    return any(isinstance(member, type) and issubclass(member, Secret) for member in members(type_))
+    return _is_a(type_, Secret)
+
+
+def _is_a(type_: Any, cls: type) -> bool:
+    return any(isinstance(member, type) and issubclass(member, cls) for member in members(type_))
+
+
+def _is_full_name(name: str) -> bool:
+    """Tell whether a host's name has a domain, and not that of the loopback address."""
+    head, _, rest = name.rstrip(".").lower().partition(".")
+    domain = rest.rpartition(".")[2]
+    return bool(rest) and head != "localhost" and not domain.startswith(("localdomain", "localhost"))
+
+
+def _not_too_many(findings: list[PipelineError], noun: str) -> tuple[PipelineError, ...]:
+    """Return the first hundred findings of each file, and how many more it has."""
+    shown: list[PipelineError] = []
+    for file, group in groupby(findings, key=lambda finding: finding.file):
+        own = list(group)
+        more = len(own) - MANY
+        shown += own[:MANY]
+        if more > 0:
+            shown.append(PipelineError(f"… and {more} more {noun}{'s' * (more > 1)}", file=file))
+    return tuple(shown)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -224,6 +225,11 @@ class Authority:
         """Who opens requests: the RA, or the CA (an EC CA has only the challenge to open them with)."""
         return self.ra.encryption if self.ra else self.ca
 
+    @property
+    def can_decrypt(self) -> bool:
+        """Whether requests can be encrypted to a key; otherwise only a challenge can key them."""
+        return isinstance(self.encryption.key, rsa.RSAPrivateKey)
+
     def bundle(self, *, order: Literal["ca-first", "ra-first"] = "ca-first") -> tuple[x509.Certificate, ...]:
         """Return what GetCACert answers with (RFC 8894 §4.2 Get CA Certificate)."""
         if not self.ra:
@@ -373,8 +379,19 @@ def _write_identity(directory: Path, name: str, identity: SigningIdentity) -> No
 
 
 def _load_identity(directory: Path, name: str) -> SigningIdentity:
-    certificate = x509.load_pem_x509_certificate((directory / f"{name}.pem").read_bytes())
-    key = load_pem_private_key((directory / f"{name}.key").read_bytes(), password=None)
+    certificate_pem, key_pem = ((directory / f"{name}.{suffix}").read_bytes() for suffix in ("pem", "key"))
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+    except ValueError:
+        raise ValueError(f"{name}.pem is not a certificate in PEM") from None
+    try:
+        key = load_pem_private_key(key_pem, password=None)
+    except TypeError:  # what cryptography raises without a password
+        raise ValueError(f"{name}.key is encrypted; a test CA keeps its keys unencrypted") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(f"{name}.key is not a private key in PEM") from None
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{directory / name}.key is neither RSA nor EC")  # noqa: TRY004  # a file's content
+        raise ValueError(f"{name}.key is neither RSA nor EC")  # noqa: TRY004  # a file's content
+    if key.public_key() != certificate.public_key():
+        raise ValueError(f"{name}.key does not belong to {name}.pem")
     return SigningIdentity(certificate, key)

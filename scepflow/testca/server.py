@@ -87,6 +87,7 @@ def serve_forever(
     port: int = 0,
     path: str = "/scep",
     tls: Credential | None = None,
+    ca_file: Path | None = None,
     announce: Callable[[str], object] = print,
 ) -> None:
     """Serve a responder on loopback until interrupted.
@@ -96,25 +97,30 @@ def serve_forever(
         port: TCP port, 0 for a free one.
         path: the path in the url that is announced.
         tls: key and certificate for HTTPS, or None for HTTP.
+        ca_file: where clients find the certificate that HTTPS is trusted by; announced, not read.
         announce: told the `announcement` as soon as the port listens.
 
     Raises:
         OSError: the port cannot be had.
     """
     with _LoopbackServer(responder, port=port, tls=tls) as listening:
-        announce(announcement(listening.origin + path, responder.authority, responder.knobs))
+        url = listening.origin + path
+        announce(announcement(url, responder.authority, responder.knobs, ca_file=ca_file))
         listening.serve_forever()
 
 
-def announcement(server_url: str, authority: Authority, knobs: Knobs) -> str:
+def announcement(server_url: str, authority: Authority, knobs: Knobs, *, ca_file: Path | None = None) -> str:
     """Return what a test CA says of itself: its fingerprint and a pipeline to paste.
 
     Args:
         server_url: where it listens.
         authority: its keys and certificates.
         knobs: how it behaves; its challenge is shown, for it protects nothing.
+        ca_file: where clients find the certificate that HTTPS is trusted by, or None for HTTP.
     """
-    challenge = f"challenge = {json.dumps(knobs.challenge, ensure_ascii=False)}\n" if knobs.challenge else ""
+    challenge = f"challenge = {_toml(knobs.challenge)}\n" if knobs.challenge else ""
+    transport = f"\n[transport]\nca_file = {_toml(str(ca_file.absolute()))}\n" if ca_file else ""
+    envelope = "" if authority.can_decrypt else "password_envelope = true\n"
     who = "whoever knows the challenge" if knobs.challenge else "ANYONE who asks (there is no challenge)"
     return f"""\
 scepflow test CA: for tests and demos only, NEVER FOR PRODUCTION
@@ -128,7 +134,7 @@ A pipeline to paste into demo.toml; then run: scepflow run demo.toml
 [ca]
 url = "{server_url}"
 fingerprint = "sha256:{authority.fingerprint}"
-
+{envelope}{transport}
 [csr]
 subject = "CN=demo.example.com"
 {challenge}
@@ -136,6 +142,10 @@ subject = "CN=demo.example.com"
 key = "demo.key"
 cert = "demo.pem"
 """
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 class _LoopbackServer(socketserver.ThreadingTCPServer):

@@ -140,6 +140,11 @@ def test_a_program_killed_by_a_signal_is_named(tmp_path):
     assert "was killed by SIGTERM" in failure(tmp_path, shell("kill -TERM $$")).message
 
 
+def test_a_signal_without_a_name_is_given_by_its_number(tmp_path):
+    error = failure(tmp_path, python("import os; os.kill(os.getpid(), 40)"))
+    assert "was killed by signal 40" in error.message
+
+
 def test_output_of_a_program_that_was_given_the_key_is_not_shown(tmp_path):
     error = failure(tmp_path, shell("cat; exit 1", with_key=True))
     assert "is not shown" in error.message

@@ -14,7 +14,6 @@ from cryptography.x509.name import _ASN1Type
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scepflow.engine.identity import Credential
 from scepflow.errors import CsrError, OptionError
 from scepflow.options import NameTemplate, PathTemplate, Secret
 from scepflow.stages import Run
@@ -48,14 +47,14 @@ def run(tmp_path, warned):
     return make_run(tmp_path, warned)
 
 
-def make_run(directory, warned, previous=None):
+def make_run(directory, warned, *, renewal=False):
     return Run(
         pipeline="gw1",
         directory=directory,
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
         random_bytes=os.urandom,
         emit=warned.append,
-        previous=previous,
+        renewal=renewal,
     )
 
 
@@ -349,7 +348,7 @@ def test_every_kind_of_san_stands_in_the_request(key, run, text, name):
 def test_a_san_that_cannot_be_meant_is_refused_before_any_key_is_made(text):
     with pytest.raises(OptionError) as caught:
         subject(san=["dns:fine.example", text])
-    assert caught.value.where == "san"
+    assert caught.value.where == "san[1]"
 
 
 def test_a_value_filled_into_a_dirname_adds_no_rdn():
@@ -357,6 +356,21 @@ def test_a_value_filled_into_a_dirname_adds_no_rdn():
     assert parse_san(text).value == r"CN=a\,O\=Evil"
     assert SanTemplate.fill("dns:{var.x}", {"var.x": "a"}) == "dns:a"
     assert isinstance(text, SanTemplate)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        " dirname:CN={var.x}",
+        "dirname :CN={var.x}",
+        "\tDirName\u00a0:CN={var.x}",
+        "{var.kind}:CN={var.x}",
+        " {var.kind} :CN={var.x}",
+    ],
+)
+def test_a_dirname_is_escaped_however_its_kind_is_written(template):
+    text = SanTemplate.fill(template, {"var.x": "a,O=Evil", "var.kind": "dirname"})
+    assert parse_san(text) == ("dirname", r"CN=a\,O\=Evil", "")
 
 
 def test_key_usage_follows_the_kind_of_key(key, ec_key, run):
@@ -523,7 +537,7 @@ def test_without_a_challenge_there_is_no_attribute(key, run):
 
 def test_a_renewal_omits_the_challenge_unless_told(key, tmp_path, warned):
     """C-030: a renewal SHOULD omit it; a command that gives it is not even run."""
-    run = make_run(tmp_path, warned, previous=Credential(key=key, certificate=None))
+    run = make_run(tmp_path, warned, renewal=True)
     csr = subject(challenge={"command": ["touch", "spent"]}).build(key, run)
     with pytest.raises(x509.AttributeNotFound):
         challenge_of(csr)
@@ -648,6 +662,15 @@ def test_a_request_with_a_wrong_signature_is_refused(key, run, tmp_path, request
     der[-1] ^= 1
     with pytest.raises(CsrError, match=r"signature of the request .* is not valid"):
         from_file(tmp_path, bytes(der)).build(key, run)
+
+
+def test_a_request_with_a_san_that_cannot_be_read_is_refused(key, run, tmp_path):
+    party = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), bytes.fromhex("3006a504a1020c00"))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    csr = builder.add_extension(party, critical=True).sign(key, hashes.SHA256())
+    (tmp_path / "gw1.csr").write_bytes(csr.public_bytes(ser.Encoding.PEM))
+    with pytest.raises(CsrError, match="no certification request can be read"):
+        FileCsrBuilder(path=PathTemplate("gw1.csr")).build(key, run)
 
 
 def test_a_request_signed_with_an_unknown_algorithm_is_refused(key, run, tmp_path, request_pem):

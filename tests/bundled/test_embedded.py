@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 from datetime import UTC, datetime, timedelta
 
@@ -154,6 +155,40 @@ def test_without_a_directory_each_run_has_its_own_ca(run, tmp_path):
             seen.append(connection.send(queries.ca_cert_request(URL)).body)
     assert seen[0] != seen[1]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ra", [False, True])
+def test_a_rehearsal_without_a_ca_makes_none_on_disk(run, tmp_path, events, ra):
+    with embedded(ra=ra).connect(dataclasses.replace(run, rehearsal=True)) as connection:
+        certificates = queries.parse_ca_cert(connection.send(queries.ca_cert_request(URL)))
+    assert len(certificates) == (3 if ra else 1)
+    assert not list(tmp_path.iterdir())
+    assert [event.code for event in events] == ["test-ca", "test-ca-missing"]
+    assert "testca" in events[1].text
+
+
+@pytest.mark.parametrize(("kept", "wanted"), [(False, False), (False, True), (True, False), (True, True)])
+def test_a_rehearsal_shows_the_ca_of_the_directory_and_changes_nothing_there(run, events, kept, wanted):
+    with embedded(ra=kept).connect(run):
+        pass
+    run.path("testca/.lock").unlink(missing_ok=True)
+    anchor = x509.load_pem_x509_certificate(run.path("testca/ca.pem").read_bytes())
+    before = {path: path.read_bytes() for path in run.path("testca").rglob("*") if path.is_file()}
+    with embedded(ra=wanted).connect(dataclasses.replace(run, rehearsal=True)) as connection:
+        certificates = queries.parse_ca_cert(connection.send(queries.ca_cert_request(URL)))
+    assert anchor in certificates
+    assert len(certificates) == (3 if wanted else 1)
+    assert {path: path.read_bytes() for path in run.path("testca").rglob("*") if path.is_file()} == before
+    assert {event.code for event in events} == {"test-ca"}
+
+
+def test_a_rehearsal_finds_a_damaged_directory(run):
+    run.path("testca").mkdir()
+    for name in ("ca.pem", "ca.key"):
+        run.path(f"testca/{name}").write_text("nonsense")
+    rehearsal = dataclasses.replace(run, rehearsal=True)
+    with pytest.raises(TransportError, match="not the files of a test CA"), embedded().connect(rehearsal):
+        pass
 
 
 def test_every_run_says_that_this_is_no_real_ca(run, events):

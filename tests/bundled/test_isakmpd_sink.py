@@ -105,8 +105,18 @@ def test_an_id_that_is_no_file_name_is_refused(bad):
         IsakmpdSink(id=Template(bad))
 
 
-def test_a_malformed_subject_alternative_name_is_ignored(etc):
-    broken = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x30\x05junk")
+@pytest.mark.parametrize(
+    "der",
+    [
+        pytest.param(b"\x30\x05junk", id="malformed"),
+        pytest.param(bytes.fromhex("3006a504a1020c00"), id="ediPartyName"),
+        pytest.param(bytes.fromhex("3004a3023000"), id="x400Address"),
+        pytest.param(bytes.fromhex("30038201ff"), id="no ASCII"),
+        pytest.param(bytes.fromhex("3005870301020a"), id="address of three bytes"),
+    ],
+)
+def test_a_subject_alternative_name_that_cannot_be_read_is_ignored(etc, der):
+    broken = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), der)
     certificate = (
         x509.CertificateBuilder(
             issuer_name=name("Example CA"),

@@ -137,6 +137,14 @@ def test_a_request_with_neither_subject_nor_san_gets_a_name(key, run):
     assert certificate.subject.rfc4514_string() == "CN=scepflow"
 
 
+def test_a_request_whose_san_cannot_be_read_gets_a_name(key, run):
+    party = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), bytes.fromhex("3006a504a1020c00"))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    csr = builder.add_extension(party, critical=True).sign(key, hashes.SHA256())
+    subject = SelfSignedSigner().identity(key, csr, run).certificate.subject
+    assert subject.rfc4514_string() == "CN=scepflow"
+
+
 @pytest.mark.parametrize(("transport_key", "warnings"), [("auto", ["rsa-transport-key"]), ("rsa", [])])
 def test_for_an_ec_key_a_temporary_rsa_key_signs(ec_key, run, warned, transport_key, warnings):
     csr = a_request(ec_key, run)

@@ -478,6 +478,19 @@ def test_a_post_is_sent_once_whatever_happens(answer):
     assert not pauses
 
 
+@pytest.mark.parametrize("answer", [b"", reply(b"busy", status=503, Retry_After="0")])
+def test_a_pki_operation_is_sent_once_even_by_get(answer):
+    """The CA may have issued, or spent the challenge, before its answer was lost."""
+    connection, pauses = make_connection()
+    with serving(answer) as server, contextlib.suppress(TransportError):
+        url = f"{server.url}/scep?operation=PKIOperation&message=MII"
+        connection.send(
+            HttpRequest(method="GET", operation="PKIOperation", url=url, max_response_bytes=65536)
+        )
+    assert len(server.received) == 1
+    assert not pauses
+
+
 @pytest.mark.parametrize(
     ("status", "after", "pause_s"), [(503, "3", 3), (429, "0", 0), (503, "Tue, 01 Jan 2019 00:00:00 GMT", 0)]
 )

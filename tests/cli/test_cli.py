@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 
 import click
 import pytest
@@ -93,7 +94,7 @@ def test_an_error_is_a_json_line_where_logs_are(capsys):
     assert _exit_code(locked, Invocation(json_log=True)) == 75
     line = json.loads(capsys.readouterr().err)
     assert line["message"] == "another run holds gw1"
-    assert (line["log"], line["type"], line["exit_code"]) == ("error", "LockedError", 75)
+    assert (line["level"], line["type"], line["exit_code"]) == ("error", "LockedError", 75)
 
 
 def test_a_bug_is_one_line_without_what_the_exception_says(capsys):
@@ -114,6 +115,30 @@ def test_a_bug_has_its_traceback_with_vv(capsys):
 
     assert _exit_code(bug, Invocation(verbosity=2)) == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_a_usage_error_is_a_json_line_where_logs_are(scepflow):
+    said = scepflow("--log-format", "json", "run")
+    line = json.loads(said.stderr)
+    assert (said.exit_code, line["exit_code"], line["event"], line["type"]) == (
+        64,
+        64,
+        "Log",
+        "MissingParameter",
+    )
+
+
+def test_an_error_after_an_interruption_is_the_interruption(capsys):
+    """As where an import was interrupted and made an ImportError of it."""
+    invocation = Invocation()
+
+    def broken():
+        with pytest.raises(Terminated):
+            invocation.interrupt(signal.SIGTERM, None)
+        raise ImportError("half a module")
+
+    assert _exit_code(broken, invocation) == 143
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 @pytest.mark.parametrize(("interrupt", "code"), [(KeyboardInterrupt(), 130), (Terminated(), 143)])

@@ -49,7 +49,10 @@ def test_the_answer_is_one_json_document(scepflow, served_ra):
     assert [c["subject"] for c in document["certificates"] if c["encrypts"]] == [
         "CN=scepflow test CA RA encryption"
     ]
-    assert [warning["code"] for warning in document["warnings"]] == ["several-candidates"]
+    assert [warning["code"] for warning in document["warnings"]] == [
+        "ra-not-pinned",
+        "several-candidates",
+    ]
     assert authority.fingerprint in document["pin_toml"]
     assert (document["error"], document["stages"]) == (None, [])
 

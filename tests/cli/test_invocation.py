@@ -1,8 +1,11 @@
 """What the command line was told holds for every command, wherever it stands."""
 
+import errno
 import json
 import logging
+from datetime import datetime, timedelta
 
+import click
 import pytest
 
 from scepflow.cli.invocation import Invocation
@@ -32,12 +35,16 @@ def test_an_error_says_what_where_and_what_to_do(capsys):
 def test_a_json_error_says_the_same(capsys):
     error = TrustError("no", check="chain", hint="do this")
     Invocation(json_log=True).show_error(error, context=["pipeline gw1", "http://x/scep"])
-    assert json.loads(capsys.readouterr().err) == {
-        "log": "error",
+    line = json.loads(capsys.readouterr().err)
+    assert datetime.fromisoformat(line.pop("at")).utcoffset() == timedelta(0)
+    assert line == {
+        "event": "Log",
+        "level": "error",
         "message": "no",
         "type": "TrustError",
         "where": "pipeline gw1, http://x/scep",
         "hint": "do this",
+        "kept": None,
         "exit_code": 5,
     }
 
@@ -91,16 +98,22 @@ def test_log_records_are_shown_as_verbosity_has_it(capsys, verbosity, shown):
 def test_log_records_are_json_lines_where_asked(capsys):
     Invocation(json_log=True).registry()
     logging.getLogger("scepflow").warning("%s failed", "it")
-    assert json.loads(capsys.readouterr().err) == {"log": "warning", "message": "it failed"}
+    line = json.loads(capsys.readouterr().err)
+    assert line.pop("at")
+    assert line == {"event": "Log", "level": "warning", "message": "it failed"}
 
 
-def test_a_stderr_that_nobody_reads_does_not_end_a_run(monkeypatch):
+@pytest.mark.parametrize(
+    "trouble",
+    [BrokenPipeError(), OSError(errno.ENOSPC, "No space left on device"), ValueError("closed file")],
+)
+def test_a_stderr_that_cannot_be_written_does_not_end_a_run(monkeypatch, trouble):
     class Closed:
         def write(self, text):
-            raise BrokenPipeError
+            raise trouble
 
         def flush(self):
-            raise BrokenPipeError
+            raise trouble
 
         def isatty(self):
             return False
@@ -110,6 +123,7 @@ def test_a_stderr_that_nobody_reads_does_not_end_a_run(monkeypatch):
     invocation.registry()
     invocation.error_line("hello")
     invocation.show_error(PluginError("no", plugin="x"))
+    invocation.show_usage(click.UsageError("no"), 64)
     logging.getLogger("scepflow").warning("hello")
 
 

@@ -176,9 +176,16 @@ class Terminal(io.StringIO):
 
 def test_a_terminal_has_the_live_display(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
     assert type(progress_for(Invocation())) is LiveProgress
     assert type(progress_for(Invocation(verbosity=-1))) is TextProgress
     assert type(progress_for(Invocation(json_log=True))) is JsonProgress
+
+
+def test_a_terminal_that_cannot_move_has_plain_lines(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    assert type(progress_for(Invocation())) is TextProgress
 
 
 def test_without_rich_a_terminal_has_plain_lines(monkeypatch):

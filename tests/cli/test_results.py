@@ -46,6 +46,7 @@ def test_a_certificate_is_told_with_serial_expiry_and_key():
             Delivery("phone", "gw1.p12", SinkError("no room", hint="make room")),
             Delivery("tv", "gw1.tv", SinkError("no signal")),
         ),
+        kept="key and certificate",
         kept_at="/var/lib/scepflow/gw1-1/8f3a",
     )
     assert lines_of(result) == [

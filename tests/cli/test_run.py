@@ -7,31 +7,45 @@ import stat
 import pytest
 from cryptography import x509
 
-BREAKS = """
-from contextlib import contextmanager
-from scepflow.hookspecs import hookimpl
-from scepflow.stages import KeySource, Transport
+from scepflow.testca import Knobs, Responder, serve
 
-class Silent(Transport, tag="silent"):
-    "Answers with nothing at all."
-    @contextmanager
-    def connect(self, run):
-        yield self
-    def send(self, request):
-        return None
+BREAKS = """
+import os, signal
+from scepflow.hookspecs import hookimpl
+from scepflow.stages import KeySource, OutputSink
 
 class Stopped(KeySource, tag="stopped"):
     "Somebody presses Ctrl-C."
     def obtain(self, run):
         raise KeyboardInterrupt
 
-@hookimpl
-def scepflow_transports():
-    return [Silent]
+class Odd(KeySource, tag="odd"):
+    "What it returns is no key."
+    durable = True
+    def obtain(self, run):
+        return object()
+
+class Importing(KeySource, tag="importing"):
+    "Somebody presses Ctrl-C while a module is imported, which makes another error of it."
+    number: int
+    def obtain(self, run):
+        try:
+            os.kill(os.getpid(), self.number)
+        except KeyboardInterrupt:
+            raise RuntimeError("Error calling __set_name__")
+
+class Stopping(OutputSink, tag="stopping"):
+    "Somebody presses Ctrl-C."
+    def write(self, credential, run):
+        raise KeyboardInterrupt
 
 @hookimpl
 def scepflow_key_sources():
-    return [Stopped]
+    return [Stopped, Odd, Importing]
+
+@hookimpl
+def scepflow_sinks():
+    return [Stopping]
 """
 
 
@@ -104,6 +118,8 @@ def test_a_failure_in_json_has_type_message_and_hint(scepflow, write):
     assert result["error"]["type"] == "RejectedError"
     assert "badRequest" in result["error"]["message"]
     assert result["error"]["hint"]
+    assert (result["fail_info"], result["fail_info_text"], result["kept_at"]) == (2, "", None)
+    assert len(result["transaction_id"]) == 32
 
 
 def _rejecting(write, name="bad.toml"):
@@ -121,7 +137,7 @@ def test_events_are_json_lines_where_logs_are(scepflow, write):
 def test_a_quiet_json_log_has_what_went_wrong(scepflow, write):
     said = scepflow("run", "-q", "--log-format", "json", _rejecting(write))
     lines = [json.loads(line) for line in said.stderr.splitlines()]
-    assert [line.get("event") for line in lines] == ["Warned", "RunFinished", None]
+    assert [line.get("event") for line in lines] == ["Warned", "RunFinished", "Log"]
     assert (lines[1]["outcome"], lines[2]["exit_code"]) == ("rejected", 72)
 
 
@@ -198,9 +214,9 @@ def test_a_sink_that_fails_is_named_with_what_is_kept(scepflow, write, folder):
     assert "delivered       file: gw1.pem" in delivered
     assert "NOT delivered   far: " in failed
     assert "hint: make the directory" in hint
-    (key,) = (folder / "kept").rglob("key.pem")
-    assert kept.endswith(str(key.parent))
-    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    (certificate,) = (folder / "kept").rglob("certificate.pem")
+    assert kept.endswith(f"kept            certificate, in {certificate.parent}")
+    assert stat.S_IMODE(certificate.stat().st_mode) == 0o600
     assert "  FAILED     sink far: " in said.stderr
 
 
@@ -208,8 +224,8 @@ def test_a_pending_request_exits_3_and_says_where_the_key_is(scepflow, write, fo
     write("pend.toml", "[poller]", "wait = false", directory='"testca"\npending = 5')
     said = scepflow("run", "pend.toml")
     assert said.exit_code == 3
-    (key,) = (folder / "state").rglob("key.pem")
-    assert str(key.parent) in said.stderr
+    (request,) = (folder / "state").rglob("enrollment.json")
+    assert said.stderr.count(str(request.parent)) == 1
 
 
 # -- several
@@ -238,7 +254,7 @@ def test_several_pipelines_with_mixed_outcomes_exit_7_and_none_stops_another(sce
 
 
 def test_a_bug_in_one_pipeline_costs_no_other_its_certificate(scepflow, write, breaks, folder):
-    bug = _edited(folder / write("bug.toml"), 'use = "embedded"\ndirectory = "testca"', 'use = "silent"')
+    bug = _edited(folder / write("bug.toml"), 'use = "file"\npath = "device.key"', 'use = "odd"')
     said = scepflow("run", "-p", breaks, bug, write("good.toml"))
     assert said.exit_code == 7
     assert "this is a bug in scepflow: AttributeError at" in said.stderr
@@ -267,13 +283,75 @@ def test_a_signal_while_polling_says_what_is_kept(start, write, folder, number, 
             break
     process.send_signal(number)
     out, err = process.communicate()
-    (key,) = (folder / "state").rglob("key.pem")
+    (request,) = (folder / "state").rglob("enrollment.json")
     assert process.returncode == code
     assert out == ""
     assert err == (
         "pend interrupted: the request was sent, and the CA may still grant it;"
-        f" key and transaction are in {key.parent}\n"
+        f" request is kept in {request.parent}\n"
     )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_that_an_import_swallows_is_no_failure(start, write, breaks, folder, number, code):
+    source = f'use = "importing"\nnumber = {number:d}'
+    stop = _edited(folder / write("stop.toml"), 'use = "file"\npath = "device.key"', source)
+    process = start("run", "-p", breaks, stop, "later.toml")
+    out, err = process.communicate()
+    assert (process.returncode, out) == (code, "")
+    assert err == "stop\nstop interrupted: nothing was sent and nothing is kept; not run: later.toml\n"
+
+
+def test_an_interruption_in_a_sink_says_that_the_certificate_was_issued(scepflow, write, breaks, folder):
+    write("stop.toml", "[sink.stop]", 'use = "stopping"')
+    said = scepflow("run", "-p", breaks, "stop.toml")
+    (certificate,) = (folder / "state").rglob("certificate.pem")
+    assert said.exit_code == 130
+    assert said.stderr.splitlines()[-1] == (
+        f"stop interrupted: the certificate was issued; certificate is kept in {certificate.parent}"
+    )
+
+
+# -- what is kept
+
+
+def test_a_quiet_run_whose_sink_failed_says_what_is_kept_and_what_to_do(scepflow, write, folder):
+    write("deg.toml", "[sink.far]", 'use = "file"', 'cert = "far/away.pem"')
+    said = scepflow("run", "-q", "deg.toml")
+    (certificate,) = (folder / "state").rglob("certificate.pem")
+    assert (said.exit_code, said.stdout) == (6, "")
+    failed, hint, kept = said.stderr.splitlines()[-3:]
+    assert failed.startswith("deg: FAILED     sink far: ")
+    assert hint.startswith("deg: hint: make the directory")
+    assert kept == f"deg: kept: certificate, in {certificate.parent}"
+
+
+@pytest.fixture
+def losing_server(folder, current_authority):
+    """A CA that hangs up instead of answering a request."""
+
+    def hang_up(reply):
+        raise ConnectionError("gone")
+
+    responder = Responder(current_authority, Knobs(alter=hang_up))
+    with serve(responder) as server:
+        yield server
+
+
+def test_a_request_without_an_answer_says_where_its_key_is_kept(scepflow, losing_server, folder):
+    (folder / "lost.toml").write_text(
+        f'[ca]\nurl = "{losing_server.url}"\ncertificate = "testca/ca.pem"\n'
+        '[csr]\nsubject = "CN=gw1"\n[sink.file]\nkey = "k"\ncert = "c"\n'
+    )
+    said = scepflow("run", "--json", "lost.toml")
+    (key,) = (folder / "state").rglob("key.pem")
+    assert said.exit_code == 4
+    assert said.stderr.splitlines()[-1] == (
+        f"  kept: key and request, in {key.parent}; the CA may have granted the request"
+    )
+    (result,) = json.loads(said.stdout)["pipelines"]
+    assert (result["kept_at"], result["transaction_id"]) == (str(key.parent), key.parent.name)
+    assert (result["fail_info"], result["fail_info_text"]) == (None, None)
 
 
 # -- dry run

@@ -3,11 +3,14 @@
 import re
 import signal
 import socket
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from scepflow.cli.testca import REJECTIONS
-from scepflow.testca import FailInfo
+from scepflow.testca import Authority, FailInfo
 
 
 @pytest.fixture
@@ -63,14 +66,24 @@ def test_it_behaves_as_its_options_say(serve, scepflow, folder):
     assert "your clock" in done.stderr
 
 
-def test_it_keeps_its_ca_and_serves_https(serve, scepflow, folder):
-    _, said = serve("--tls", "--directory", "kept")
-    assert f'ca_file = "{folder / "kept" / "ca.pem"}"' in said
-    assert "https://127.0.0.1:" in said
+def test_the_pipeline_for_a_ca_with_an_ec_key_can_be_run_as_it_is(serve, scepflow, folder):
+    _, said = serve("--key", "ec-p256", "--challenge", "long, random and printed 5Tq8")
     paste(folder, said)
-    with (folder / "demo.toml").open("a") as file:
-        file.write('[transport]\nca_file = "kept/ca.pem"\n')
+    done = scepflow("run", "demo.toml")
+    assert done.exit_code == 0, done.stderr
+
+
+@pytest.mark.parametrize("place", [["--directory", "kept"], []])
+def test_the_pipeline_for_https_can_be_run_as_it_is(serve, scepflow, folder, place):
+    process, said = serve("--tls", *place)
+    assert "https://127.0.0.1:" in said
+    ca_file = Path(re.search('^ca_file = "(.*)"$', said, re.MULTILINE)[1])
+    assert ca_file.is_file()
+    paste(folder, said)
     assert scepflow("run", "demo.toml").exit_code == 0
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+    assert ca_file.exists() == bool(place)
 
 
 def test_rejections_have_the_numbers_of_the_standard():
@@ -79,14 +92,24 @@ def test_rejections_have_the_numbers_of_the_standard():
     ]
 
 
-def test_options_that_cannot_work_are_usage_errors(scepflow, folder):
+def test_options_that_cannot_work_are_usage_errors(scepflow, folder, current_authority):
     (folder / "binary").write_bytes(b"\xff\xfe")
     (folder / "odd").mkdir()
     (folder / "odd" / "ca.pem").write_text("no CA")
+    (folder / "odd" / "ca.key").write_text("no key")
+    Authority.create(now=datetime.now(UTC), key="ec-p256").save(folder / "ec")
+    locked = Authority(current_authority.ca)
+    locked.save(folder / "locked")
+    (folder / "locked" / "ca.key").write_bytes(
+        locked.ca.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hush"))
+    )
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for args, text in (
-            (["--tls"], "--tls needs --directory"),
+            (["--key", "ec-p256"], "a CA with an EC key needs --ra or --challenge"),
+            (["--directory", "ec"], "a CA with an EC key needs --ra or --challenge"),
+            (["--directory", "locked"], "cannot open locked: ca.key is encrypted"),
+            (["--directory", "odd"], "cannot open odd: ca.pem is not a certificate in PEM"),
             (["--challenge", "@missing"], "cannot read missing: No such file"),
             (["--challenge", "@binary"], "not UTF-8 text"),
             (["--directory", "odd"], "cannot open odd: "),

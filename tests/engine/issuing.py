@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from scepflow.engine import oids, trust
+from scepflow.engine.algorithms import Digest
 from scepflow.engine.asn1 import NULL_DER, UTCTime, encode, wrap
 from scepflow.engine.identity import SigningIdentity
 
@@ -30,6 +31,7 @@ _USAGES = (
     "encipher_only",
     "decipher_only",
 )
+_RSA_WITH = {Digest.MD5: oids.MD5_WITH_RSA, Digest.SHA1: oids.SHA1_WITH_RSA}
 CA_USAGE = "digital_signature key_encipherment key_cert_sign crl_sign"
 
 
@@ -53,6 +55,7 @@ def certify(
     ends=NOW + 365 * DAY,
     serial_number=None,
     key_identifier=None,
+    extensions=(),
 ):
     """Return a certificate for a private or public key, self-signed unless an issuer is given."""
     public_key = key.public_key() if hasattr(key, "public_key") else key
@@ -71,7 +74,20 @@ def certify(
         builder = builder.add_extension(key_usage(usage), critical=True)
     if key_identifier is not None:
         builder = builder.add_extension(x509.SubjectKeyIdentifier(key_identifier), critical=False)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
     return builder.sign(issuer.key if issuer else key, hashes.SHA256())
+
+
+def resigned(certificate, issuer_key, digest):
+    """Return a certificate signed anew with RSA and a digest that the library no longer signs with."""
+    identifier = wrap(0x30, encode(oids.SHA256_WITH_RSA) + NULL_DER)
+    weak = wrap(0x30, encode(_RSA_WITH[digest]) + NULL_DER)
+    tbs = certificate.tbs_certificate_bytes
+    assert tbs.count(identifier) == 1
+    tbs = tbs.replace(identifier, weak)
+    signature = issuer_key.sign(tbs, padding.PKCS1v15(), digest.hash())
+    return x509.load_der_x509_certificate(wrap(0x30, tbs + weak + wrap(0x03, b"\0" + signature)))
 
 
 def request(subject, key, *, challenge=CHALLENGE):
@@ -118,6 +134,13 @@ def pin(ca_certificate, *others):
     return trust.authenticate(
         [ca_certificate, *others], fingerprints=[trust.fingerprint(ca_certificate)], now=NOW
     )
+
+
+def odd_names():
+    """Return an extension with a DirectoryName that OpenSSL reads, and the library answers with a TypeError."""
+    common_name = wrap(0x31, wrap(0x30, encode(x509.NameOID.COMMON_NAME) + b"\x03\x02\0\x78"))
+    directory_name = wrap(0xA4, wrap(0x30, common_name))
+    return x509.UnrecognizedExtension(x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME, wrap(0x30, directory_name))
 
 
 def rsa_key():

@@ -87,6 +87,12 @@ def test_an_algorithm_has_null_parameters_unless_they_are_left_out():
 
 
 @pytest.mark.parametrize("parameters", [asn1.NULL_DER, None])
+def test_an_algorithms_encoding_is_that_of_its_parts(parameters):
+    parts = asn1.members(asn1.tlv(asn1.algorithm_der(oids.SHA1, parameters)), "algorithm", tag=b"\x30")
+    assert [*map(asn1.encode, parts)] == [*map(asn1.encode, asn1.algorithm(oids.SHA1, parameters))]
+
+
+@pytest.mark.parametrize("parameters", [asn1.NULL_DER, None])
 def test_an_algorithm_is_taken_apart(parameters):
     oid, found = asn1.algorithm_parts(asn1.algorithm(oids.SHA1, parameters))
     assert oid == oids.SHA1

@@ -1,8 +1,10 @@
+import warnings
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from issuing import DAY, NOW, name
+from issuing import DAY, NOW, name, odd_names
 
 from scepflow.engine import asn1, certificates, cms
 from scepflow.engine.algorithms import Digest
@@ -67,6 +69,62 @@ def test_an_extension_that_cannot_be_read_is_none(pki):
     assert certificates.find_extension(pki.ca.certificate, x509.KeyUsage).key_cert_sign
     assert certificates.find_extension(pki.client.certificate, x509.KeyUsage) is None
     assert certificates.find_extension(with_extensions(pki, broken_extension), x509.KeyUsage) is None
+
+
+def test_a_name_that_cannot_be_read_makes_no_extension_and_no_foreign_error(pki):
+    """The library raises TypeError for a DirectoryName with a BIT STRING in it."""
+    odd = with_extensions(pki, odd_names())
+    assert certificates.find_extension(odd, x509.SubjectAlternativeName) is None
+    assert certificates.find_extension(odd, x509.BasicConstraints) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"\x17\x0d260502120000Z", b"\x17\x0d260002120000Z"),
+        (b"\x17\x0d260502120000Z", b"\x04\x0d260502120000Z"),
+    ],
+    ids=["month 0", "no date"],
+)
+def test_a_date_that_is_none_is_an_error_at_once(pki, old, new):
+    der = pki.ca.certificate.public_bytes(Encoding.DER)
+    assert old in der
+    with pytest.raises(ProtocolError, match="not a certificate"):
+        certificates.load_certificates([der.replace(old, new)])
+
+
+def test_the_year_0_is_an_error_at_once(pki):
+    """The library reads it, and fails when it is asked for the date."""
+    der = year_0(pki.ca.certificate)
+    with pytest.raises(ProtocolError, match="not a certificate"):
+        certificates.load_certificates([der])
+
+
+def year_0(certificate):
+    """Return the DER of a certificate that begins in the year 0; its signature is not valid for that."""
+    old = b"\x17\x0d260502120000Z"
+    new = b"\x18\x0f00000502120000Z"
+    tbs = certificate.tbs_certificate_bytes
+    assert old in tbs
+    validity = tbs[tbs.index(old) - 2 :][: 2 + tbs[tbs.index(old) - 1]]
+    longer = asn1.wrap(0x30, validity[2:].replace(old, new))
+    inside = tbs[4:].replace(validity, longer)
+    whole = certificate.public_bytes(Encoding.DER)
+    return asn1.wrap(0x30, asn1.wrap(0x30, inside) + whole[4 + len(tbs) :])
+
+
+@pytest.mark.parametrize("serial_number", [b"\0", b"\xff"], ids=["0", "-1"])
+def test_an_odd_serial_number_is_taken_without_a_word_on_stderr(pki, serial_number):
+    """Some CAs have numbered so; a warning of Python means nothing to a user."""
+    certificate = with_extensions(pki)
+    der = certificate.public_bytes(Encoding.DER)
+    assert b"\x02\x01\x01\x30" in der
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        [odd] = certificates.load_certificates(
+            [der.replace(b"\x02\x01\x01\x30", b"\x02\x01" + serial_number + b"\x30", 1)]
+        )
+        assert asn1.certificate_names(odd)[1] <= 0
 
 
 def with_extensions(pki, *extensions):

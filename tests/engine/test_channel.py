@@ -3,7 +3,7 @@ from contextlib import suppress
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
-from issuing import NOW
+from issuing import CHALLENGE, NOW
 from replies import NONCE, TRANSACTION_ID, Reply, broken, envelope, issued_reply, random_bytes, to_ber
 
 from scepflow.engine import cms, envelopes, messages
@@ -147,10 +147,13 @@ def test_a_cipher_is_judged_before_the_key_is_used(connect, pki):
 
 
 def test_an_envelope_under_a_challenge_opens_with_the_channels(connect, pki):
-    reply = issued_reply(pki.ca, pki.ec_client.certificate, pki.issue(), challenge_password="secret")
-    channel = connect(identity=pki.ec_client, challenge_password="secret")
+    reply = issued_reply(pki.ca, pki.ec_client.certificate, pki.issue(), challenge_password=CHALLENGE)
+    channel = connect(identity=pki.ec_client, challenge_password=CHALLENGE, password_envelope=True)
     cert_rep, checks = reply_to(channel, reply)
     assert len(channel.open(cert_rep, checks).certificates_der) == 1
+    channel = connect(identity=pki.ec_client, challenge_password=CHALLENGE)
+    with pytest.raises(ProtocolError, match="not for our certificate"):
+        channel.open(cert_rep, checks)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # cryptography on odd names and numbers

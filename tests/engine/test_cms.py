@@ -1,3 +1,4 @@
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -137,8 +138,35 @@ def test_more_attributes_than_any_honest_message_are_refused(pki):
 
 
 def test_of_many_signers_only_two_are_looked_at(pki):
-    signed = cms.parse_signed_data(Reply(signer=pki.ca, content=None, signatures=3000).der())
+    signed = cms.parse_signed_data(Reply(signer=pki.ca, content=None, signatures=64).der())
     assert len(signed.signers) == 2
+    with pytest.raises(ProtocolError, match="more than 64"):
+        cms.parse_signed_data(Reply(signer=pki.ca, content=None, signatures=65).der())
+
+
+@pytest.mark.parametrize("tag", [0xA0, 0xA1])
+def test_a_crowd_is_counted_before_lists_are_made_of_it(tag):
+    place = "certificates" if tag == 0xA0 else "crls"
+    body = signed_data(**{place: asn1.wrap(tag, b"\x30\0" * 400_000)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError, match="more than 64"):
+            cms.parse_signed_data(body)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(body)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_tag_that_would_hide_the_crowd_behind_it_is_refused():
+    hiding = asn1.wrap(0xA0, b"\x1f\xff\x01\0" + b"\x30\0" * 65)
+    with pytest.raises(ProtocolError, match="tag 0x1f"):
+        cms.parse_signed_data(signed_data(certificates=hiding))
+
+
+def test_a_crowd_in_ber_is_refused():
+    body = signed_data(certificates=b"\xa0\x80" + b"\x30\0" * 65 + b"\0\0")
+    with pytest.raises(ProtocolError, match="more than 64"):
+        cms.parse_signed_data(body)
 
 
 def test_another_content_type_is_named():

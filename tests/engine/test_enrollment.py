@@ -3,10 +3,13 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
-from issuing import CHALLENGE, DAY, NOW, certify, ec_key, pin, request, rsa_key
-from replies import NONCE, TRANSACTION_ID, Reply, broken, issued_reply, random_bytes
+from issuing import CHALLENGE, DAY, NOW, certify, ec_key, name, pin, request, resigned, rsa_key
+from replies import NONCE, TRANSACTION_ID, Reply, broken, envelope, issued_reply, random_bytes
+from test_password import recipient
 
 from scepflow.engine import asn1, cms, envelopes, messages, trust
 from scepflow.engine.algorithms import Cipher, Digest, Security, choose
@@ -437,13 +440,13 @@ def test_certificates_in_clear_are_no_success(start, pki):
 def test_an_ec_client_receives_through_its_challenge(start, pki):
     """The request goes to an RSA key, the reply comes under the password (RFC 8894 §3.1)."""
     leaf = pki.issue(key=pki.ec_client.key)
-    enrollment = start(identity=pki.ec_client, csr=request("gw1", pki.ec_client.key))
+    enrollment = start(identity=pki.ec_client, csr=request("gw1", pki.ec_client.key), password_envelope=True)
     reply = issued_reply(pki.ca, pki.ec_client.certificate, leaf, challenge_password=CHALLENGE)
     assert receive(enrollment, reply).certificate == leaf
 
 
 def test_an_ec_ca_receives_through_the_challenge(start, pki):
-    enrollment = start(bundle=pki.ec_bundle, send=False)
+    enrollment = start(bundle=pki.ec_bundle, send=False, password_envelope=True)
     seen = messages.parse_request(enrollment.next_request(now=NOW, sender_nonce=NONCE).body)
     content = envelopes.open_envelope(seen.envelope, pki.ec_ca, challenge_password=CHALLENGE)
     assert content == enrollment.csr.public_bytes(Encoding.DER)
@@ -459,6 +462,128 @@ def test_an_ec_ca_and_no_challenge_send_nothing(start, pki):
         enrollment.next_request(now=NOW, sender_nonce=NONCE)
     assert error.value.check == "recipient"
     assert (enrollment.state, enrollment.sent) == (State.READY, None)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_an_ec_ca_and_no_good_challenge_send_nothing(start, pki, allowed):
+    """Who takes the RA out of the answer would guess the challenge offline (S-093)."""
+    csr = request("gw1", pki.client.key, challenge="x" * 13 if allowed else CHALLENGE)
+    enrollment = start(bundle=pki.ec_bundle, csr=csr, send=False, password_envelope=allowed)
+    said = "fewer than 14 characters" if allowed else "offers no certificate that can decrypt"
+    with pytest.raises(TrustError, match=said) as error:
+        enrollment.next_request(now=NOW, sender_nonce=NONCE)
+    assert error.value.check == "recipient"
+    assert (enrollment.state, enrollment.sent) == (State.READY, None)
+
+
+def test_a_reply_under_the_challenge_is_not_asked_for_unless_allowed(start, pki):
+    csr = request("gw1", pki.ec_client.key)
+    with pytest.raises(TrustError, match="our signing key is EC") as error:
+        start(identity=pki.ec_client, csr=csr)
+    assert error.value.check == "recipient"
+    assert start(identity=pki.ec_client, csr=request("gw1", pki.ec_client.key, challenge=None)).sent
+
+
+def test_a_weak_wrapping_of_the_key_fails_the_strict_policy(start, pki):
+    """PBKDF2 with HMAC-SHA-1 is what OpenSSL writes."""
+    leaf = pki.issue(key=pki.ec_client.key)
+
+    def answered(security):
+        enrollment = start(
+            identity=pki.ec_client,
+            csr=request("gw1", pki.ec_client.key),
+            password_envelope=True,
+            security=security,
+        )
+        return receive(enrollment, reply)
+
+    info = recipient(key=b"K" * 16, prf=b"", prf_digest=Digest.SHA1)
+    sealed = envelope(cms.build_certs_only([leaf]), recipient_infos=[asn1.encode(info)])
+    reply = Reply(signer=pki.ca, content=sealed)
+    assert codes(answered(Security.DEFAULT)) == ["weak-reply"]
+    with pytest.raises(TrustError, match="sha-1") as error:
+        answered(Security.STRICT)
+    assert error.value.check == "algorithms"
+
+
+# How certificates are signed
+
+
+@pytest.mark.parametrize(
+    ("digest", "policy", "said"),
+    [
+        (Digest.MD5, Security.LEGACY, "signed with md5"),
+        (Digest.MD5, Security.DEFAULT, None),
+        (Digest.MD5, Security.STRICT, None),
+        (Digest.SHA1, Security.LEGACY, "signed with sha1"),
+        (Digest.SHA1, Security.DEFAULT, "signed with sha1"),
+        (Digest.SHA1, Security.STRICT, None),
+    ],
+)
+def test_a_weakly_signed_certificate_is_taken_as_the_policy_says(start, pki, digest, policy, said):
+    leaf = resigned(pki.issue(), pki.ca.key, digest)
+    reply = issued_reply(pki.ca, pki.client.certificate, leaf)
+    if said:
+        [finding] = receive(start(security=policy), reply).findings
+        assert finding.code == "weak-certificate"
+        assert said in finding.text
+        return
+    enrollment = start(security=policy)
+    with pytest.raises(TrustError, match=f"security = {policy} refuses") as error:
+        receive(enrollment, reply)
+    assert error.value.check == "algorithms"
+    assert enrollment.state is State.AWAITING
+    relaxed = receive(start(security=policy, relaxed=frozenset({"algorithms"})), reply)
+    assert codes(relaxed) == ["relaxed-algorithms"]
+
+
+def test_a_weak_ca_in_the_middle_is_seen_even_if_only_the_reply_brings_it(start, pki):
+    sub_key = pki.ra_signer.key
+    sub = SigningIdentity(certify("Sub CA", sub_key, issuer=pki.ca, ca=True, usage="key_cert_sign"), sub_key)
+    weak = resigned(sub.certificate, pki.ca.key, Digest.MD5)
+    reply = issued_reply(pki.ca, pki.client.certificate, pki.issue(issuer=sub), weak)
+    with pytest.raises(TrustError, match="CN=Sub CA is signed with md5"):
+        receive(start(), reply)
+
+
+def test_our_own_small_key_is_not_the_cas_weakness(start, pki):
+    small = rsa.generate_private_key(65537, 1024)
+    identity = SigningIdentity(certify("gw1", small), small)
+    reply = issued_reply(pki.ca, identity.certificate, pki.issue(key=small))
+    assert receive(start(identity=identity, csr=request("gw1", small)), reply).findings == ()
+
+
+# What was asked for
+
+
+def csr_asking(key, *extensions):
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name("gw1"))
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+def test_a_name_or_purpose_that_was_asked_for_and_left_out_is_worth_a_word(start, pki):
+    """S-023."""
+    san = x509.SubjectAlternativeName([x509.DNSName("a.example"), x509.DNSName("b.example")])
+    client = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH])
+    csr = csr_asking(pki.client.key, san, client)
+    outcome = receive(start(csr=csr), good(pki))
+    assert codes(outcome) == ["san-changed", "usage-changed"]
+    assert "left out 2 of the 2 names" in outcome.findings[0].text
+    some = pki.issue(extensions=[x509.SubjectAlternativeName([x509.DNSName("b.example")]), client])
+    outcome = receive(start(csr=csr), issued_reply(pki.ca, pki.client.certificate, some))
+    assert [finding.text for finding in outcome.findings] == [
+        "the CA left out 1 of the 2 names that were asked for"
+    ]
+    more = x509.SubjectAlternativeName([*san, x509.DNSName("c.example")])
+    whole = pki.issue(extensions=[more, client])
+    assert receive(start(csr=csr), issued_reply(pki.ca, pki.client.certificate, whole)).findings == ()
+
+
+def test_a_certificate_that_may_sign_others_and_is_no_ca_is_worth_a_word(start, pki):
+    leaf = certify("gw1", pki.client.key, issuer=pki.ca, ca=False, usage="digital_signature key_cert_sign")
+    assert codes(receive(start(), issued_reply(pki.ca, pki.client.certificate, leaf))) == ["key-cert-sign"]
 
 
 def test_the_challenge_for_envelopes_is_the_csrs_or_else_the_channels(start, pki):
@@ -489,6 +614,7 @@ def test_a_snapshot_survives_json_and_goes_on_polling(start, pki, previous):
         security=Security.LEGACY,
         relaxed=frozenset({"chain"}),
         choice=choose(NONE, security=Security.LEGACY, digest=Digest.MD5),
+        password_envelope=True,
     )
     receive(enrollment, Reply(signer=pki.ca, content=None, status="3"))
     snapshot = through_json(enrollment)
@@ -497,6 +623,7 @@ def test_a_snapshot_survives_json_and_goes_on_polling(start, pki, previous):
     assert again.state is State.PENDING
     assert again.previous == enrollment.previous
     assert again.channel.challenge_password == CHALLENGE
+    assert again.channel.password_envelope
 
 
 def test_a_restored_enrollment_polls_and_gets_its_certificate(start, pki):
@@ -516,6 +643,7 @@ def test_no_private_key_is_in_a_snapshot(start, pki):
     assert set(start().snapshot()) == {
         "version", "url", "state", "transaction_id", "message_type", "csr", "signer", "previous",
         "digest", "cipher", "method", "security", "relaxed",
+        "password_envelope",
     }  # fmt: skip
 
 

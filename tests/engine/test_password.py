@@ -4,7 +4,7 @@ from replies import algorithm, random_bytes, seq
 
 from scepflow.engine import asn1, oids, password
 from scepflow.engine.algorithms import Cipher, Digest
-from scepflow.errors import ProtocolError
+from scepflow.errors import ProtocolError, TrustError
 
 SALT = b"salt of 16 bytes"
 IV = b"i" * 16
@@ -179,6 +179,41 @@ def test_a_derivation_that_we_do_not_know_is_an_error(derivation):
 def test_a_key_encryption_that_we_do_not_know_is_an_error(key_encryption):
     with pytest.raises(ProtocolError):
         password.open_recipient(recipient(key_encryption=key_encryption), CHALLENGE)
+
+
+def test_weak_parameters_are_judged_before_the_key_is_used():
+    seen = []
+    value = recipient(cipher=Cipher.DES3, prf=b"", prf_digest=Digest.SHA1)
+    assert password.open_recipient(value, CHALLENGE, judge=lambda *parts: seen.append(parts)) == b"K" * 16
+    assert seen == [(Digest.SHA1, Cipher.DES3)]
+
+    def refuse(prf, cipher):
+        raise TrustError("too weak", check="algorithms")
+
+    with pytest.raises(TrustError, match="too weak"):
+        password.open_recipient(recipient(wrapped=b""), CHALLENGE, judge=refuse)
+
+
+@pytest.mark.parametrize(
+    ("challenge", "allowed", "said"),
+    [
+        ("x" * 14, True, None),
+        (None, True, None),  # nothing is encrypted then, see `build_envelope`
+        ("x" * 13, True, "fewer than 14 characters"),
+        ("x" * 99, False, "no RSA key"),
+        (None, False, "no RSA key"),
+    ],
+)
+def test_a_password_envelope_needs_leave_and_a_long_challenge(challenge, allowed, said):
+    """S-093."""
+    if said is None:
+        password.check_password(challenge, allowed=allowed, why="no RSA key")
+        return
+    with pytest.raises(TrustError, match=said) as error:
+        password.check_password(challenge, allowed=allowed, why="no RSA key")
+    assert error.value.check == "recipient"
+    assert "guess" in error.value.hint
+    assert "xxx" not in f"{error.value.message} {error.value.hint}"
 
 
 def test_what_is_no_recipient_is_an_error():

@@ -5,7 +5,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
-from issuing import CA_USAGE, DAY, NOW, certify, name, pin
+from issuing import CA_USAGE, CHALLENGE, DAY, NOW, certify, name, pin
 from replies import NONCE, TRANSACTION_ID, Reply, issued_reply, random_bytes, seq, signed_data, to_ber
 
 from scepflow.engine import cms, envelopes, messages, queries, trust
@@ -111,13 +111,25 @@ def test_the_next_ca_signed_by_the_current_one_is_taken(pki, next_ca):
         assert queries.parse_next_ca(ok(body), bundle=pki.ra_bundle).value == (next_ca,)
 
 
-def test_the_next_ca_in_the_outer_message_is_taken_when_it_is_signed(pki, next_ca):
-    """Some servers leave the inner message out (Q-084)."""
-    single = next_reply(pki.ca, next_ca, content=None, certificates=(next_ca, pki.ca.certificate))
-    assert parse_next(single, pki.bundle) == (next_ca,)
-    forger = SigningIdentity(pki.ca.certificate, pki.stranger.key)
-    with pytest.raises(TrustError):
-        parse_next(single.but(signer=forger), pki.bundle)
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_next_ca_that_the_signature_does_not_cover_is_refused(pki, next_ca, content):
+    """Some servers put it there (Q-084); so can anyone, under a signature of the CA on something else."""
+    single = next_reply(pki.ca, next_ca, content=content, certificates=(next_ca, pki.ca.certificate))
+    with pytest.raises(ProtocolError, match="no next CA certificate in what the reply's signature covers"):
+        parse_next(single, pki.bundle)
+
+
+def test_a_genuine_failure_of_the_ca_with_other_certificates_is_no_next_ca(pki, next_ca):
+    """Anyone can get one, and certificates beside a signature can be swapped (S-084)."""
+    failure = Reply(signer=pki.ca, content=None, status="2", certificates=(next_ca,))
+    with pytest.raises(ProtocolError, match="answer to another question"):
+        parse_next(failure, pki.bundle)
+
+
+@pytest.mark.parametrize("attribute", ["message_type", "status"])
+def test_an_answer_to_another_question_is_no_next_ca(pki, next_ca, attribute):
+    with pytest.raises(ProtocolError, match="answer to another question"):
+        parse_next(next_reply(pki.ca, next_ca, **{attribute: "3"}), pki.bundle)
 
 
 def test_the_next_ca_signed_by_another_is_refused(pki, next_ca):
@@ -267,7 +279,7 @@ def test_the_crl_of_the_ca_is_taken_wherever_it_stands(channel, pki):
 
 def test_the_crl_of_an_ec_ca_is_taken(connect, pki):
     crl = crl_by(pki.ec_ca)
-    channel = connect(bundle=pki.ec_bundle, challenge_password="secret")
+    channel = connect(bundle=pki.ec_bundle, challenge_password=CHALLENGE, password_envelope=True)
     assert get_crl(channel, pki, crl) == crl
 
 

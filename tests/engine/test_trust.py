@@ -5,13 +5,15 @@ from datetime import timedelta
 from time import process_time
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
-from issuing import CA_USAGE, DAY, NOW, certify, pin, version_1
+from issuing import CA_USAGE, DAY, NOW, certify, odd_names, pin, resigned, version_1
 from replies import broken, to_ber
 
 from scepflow.engine import certificates, cms, trust
+from scepflow.engine.algorithms import Digest, Security
 from scepflow.engine.asn1 import encode
 from scepflow.engine.identity import SigningIdentity
 from scepflow.engine.trust import authenticate, fingerprint, parse_certificates
@@ -99,6 +101,16 @@ def test_a_certificate_that_ends_like_a_blank_is_whole(pki):
         if len(ends) == 2:
             break
     assert ends
+
+
+def test_pem_and_its_bundles_hold_no_more_certificates_than_cms(pki):
+    """S-030."""
+    certificate = pki.ca.certificate
+    assert parse_certificates(pem(certificate) * 64) == (certificate,)
+    with pytest.raises(ProtocolError, match="more than 64 certificates"):
+        parse_certificates(pem(certificate) * 65)
+    with pytest.raises(ProtocolError, match="more than 64 certificates"):
+        parse_certificates(pem_of(b"PKCS7", cms.build_certs_only([certificate] * 33)) * 2)
 
 
 def test_duplicates_are_left_out_and_the_order_kept(pki):
@@ -206,6 +218,19 @@ def test_a_pinned_ca_is_authenticated(pki):
     assert bundle.findings == ()
 
 
+def test_of_many_certificates_ten_are_shown(pki):
+    leaves = [pki.issue(f"gw{number}") for number in range(12)]
+    with pytest.raises(TrustError) as error:
+        authenticate(leaves, now=NOW)
+    assert seen_in(error).count("fingerprint =") == 10
+    assert "CN=gw9" in seen_in(error)
+    assert "CN=gw10" not in seen_in(error)
+    assert seen_in(error).endswith("… and 2 more")
+    with pytest.raises(TrustError) as error:
+        authenticate(leaves[:10], now=NOW)
+    assert "more" not in seen_in(error)
+
+
 def test_without_a_pin_nothing_is_trusted_and_what_came_is_shown(pki):
     """C-007."""
     with pytest.raises(TrustError, match="neither fingerprint nor certificate") as error:
@@ -274,7 +299,7 @@ def test_any_ca_of_the_answer_may_be_pinned_in_any_order(hierarchy, order):
     assert (by_root.ca_certificate, by_root.recipient) == (sub, ra)
     by_sub = authenticate(certificates, fingerprints=[fingerprint(sub)], now=NOW)
     assert set(by_sub.certificates) == {sub, ra}
-    assert [finding.code for finding in by_sub.findings] == ["untrusted-certificate"]
+    assert [finding.code for finding in by_sub.findings] == ["untrusted-certificate", "ra-not-pinned"]
     assert "CN=Test CA" in by_sub.findings[0].text
 
 
@@ -357,6 +382,102 @@ def test_a_pinned_signer_or_recipient_must_have_come_and_chain(pki, which, said)
                 **{which: fingerprint(rogue)},
             )
         assert error.value.check == "ca-authentication"
+
+
+def with_purposes(pki, *purposes, usage="key_encipherment", extensions=(), **how):
+    listed = x509.ExtendedKeyUsage([x509.ObjectIdentifier(purpose) for purpose in purposes])
+    extensions = [listed, *extensions]
+    return certify("other", pki.stranger.key, issuer=pki.ca, usage=usage, extensions=extensions, **how)
+
+
+CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+
+
+def test_another_clients_certificate_is_no_ra(pki):
+    """Any client of the CA has one, and who is in the path can add it to the answer (S-082)."""
+    client = with_purposes(pki, CLIENT_AUTH, ca=False)
+    bundle = pin(pki.ca.certificate, client)
+    assert client not in (*bundle.certificates, *bundle.signers, bundle.recipient)
+    [finding] = bundle.findings
+    assert finding.code == "untrusted-certificate"
+    assert "the extended key usage of CN=other is not an RA's" in finding.text
+
+
+def test_a_certificate_whose_purposes_cannot_be_read_is_no_ra(pki):
+    client = with_purposes(pki, CLIENT_AUTH, extensions=[odd_names()])
+    bundle = pin(pki.ca.certificate, client)
+    assert bundle.certificates == (pki.ca.certificate,)
+    assert "the extended key usage of CN=other cannot be read" in bundle.findings[0].text
+
+
+@pytest.mark.parametrize("purpose", ["1.3.6.1.4.1.311.20.2.1", "1.3.6.1.5.5.7.3.28", "2.5.29.37.0"])
+def test_the_purposes_of_an_ra_are_an_ras(pki, purpose):
+    """NDES has the first."""
+    ra = with_purposes(pki, CLIENT_AUTH, purpose, ca=False)
+    assert pin(pki.ca.certificate, ra).recipient == ra
+
+
+def test_a_ca_may_have_other_purposes(pki):
+    sub = with_purposes(pki, CLIENT_AUTH, ca=True, usage=CA_USAGE)
+    assert sub in pin(pki.ca.certificate, sub).certificates
+
+
+@pytest.mark.parametrize("how", ["recipient", "signer", "fingerprints", "anchors"])
+def test_what_is_pinned_may_have_other_purposes(pki, how):
+    ra = with_purposes(pki, CLIENT_AUTH, ca=False)
+    pinned = fingerprint(pki.ca.certificate)
+    pins = {
+        "recipient": {"fingerprints": [pinned], "recipient": fingerprint(ra)},
+        "signer": {"fingerprints": [pinned], "signer": fingerprint(ra)},
+        "fingerprints": {"fingerprints": [pinned, fingerprint(ra, "sha512")]},
+        "anchors": {"anchors": [pki.ca.certificate, ra]},
+    }[how]
+    bundle = authenticate([pki.ca.certificate, ra], **pins, now=NOW)
+    assert ra in bundle.signers or how == "recipient"
+    assert bundle.recipient == ra
+    assert bundle.findings == ()
+
+
+def test_an_ra_that_nothing_pins_receives_with_a_word_on_how_to_pin_it(pki):
+    [finding] = pki.ra_bundle.findings
+    assert finding.code == "ra-not-pinned"
+    assert "CN=RA encryption" in finding.text
+    line = f'encryption_certificate = "{fingerprint(pki.ra_encryption.certificate)}"'
+    assert line in finding.text
+
+
+# How certificates are signed
+
+
+@pytest.mark.parametrize(
+    ("digest", "security", "taken"),
+    [
+        (Digest.MD5, Security.LEGACY, True),
+        (Digest.MD5, Security.DEFAULT, False),
+        (Digest.SHA1, Security.DEFAULT, True),
+        (Digest.SHA1, Security.STRICT, False),
+    ],
+)
+def test_an_ra_is_left_out_if_it_is_signed_too_weakly_for_the_policy(pki, digest, security, taken):
+    ra = resigned(pki.ra_encryption.certificate, pki.ca.key, digest)
+    ca = resigned(pki.ca.certificate, pki.ca.key, Digest.MD5)  # an anchor; how it is signed says nothing
+    bundle = authenticate([ca, ra], fingerprints=[fingerprint(ca)], security=security, now=NOW)
+    assert (ra in bundle.certificates) == taken
+    assert bundle.recipient == (ra if taken else ca)
+    first, *_ = bundle.findings
+    assert first.code == ("weak-certificate" if taken else "untrusted-certificate")
+    assert f"CN=RA encryption is signed with {'md5' if digest is Digest.MD5 else 'sha1'}" in first.text
+
+
+def test_a_ca_with_a_small_key_is_told_of_once_and_refused_by_the_strict_policy(pki):
+    small = rsa.generate_private_key(65537, 1024)
+    ca = SigningIdentity(certify("Small CA", small, ca=True, usage=CA_USAGE), small)
+    ra = certify("RA", pki.stranger.key, issuer=ca, ca=False, usage="key_encipherment")
+    how = {"fingerprints": [fingerprint(ca.certificate)], "now": NOW}
+    bundle = authenticate([ca.certificate, ra], **how)
+    assert [finding.code for finding in bundle.findings] == ["weak-certificate", "ra-not-pinned"]
+    with pytest.raises(TrustError, match="the RSA key of CN=Small CA has 1024 bits"):
+        authenticate([ca.certificate, ra], security=Security.STRICT, **how)
 
 
 def test_a_ca_that_cannot_encrypt_by_its_key_usage_is_used_with_a_word(pki):

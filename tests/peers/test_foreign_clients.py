@@ -75,14 +75,15 @@ def ca(request, tmp_path_factory):
 # strongSwan
 
 
-def pki_scep(ca, url, key, *arguments, status=0, cipher="des3"):
+def pki_scep(ca, url, key, *arguments, status=0, cipher=None):
     """Run ``pki --scep``; return the certificate that it prints, or None."""
     done = call(
         "pki",
         "--scep",
         *("--url", url, "--in", str(key), "--dn", "C=DE, O=strongSwan, CN=gw1"),
         *("--cacert-enc", ca.encryption, "--cacert-sig", ca.signing, "--cacert", ca.anchor),
-        *("--cipher", cipher, "--interval", "1s", "--maxpolltime", "10s", "--outform", "pem"),
+        *(("--cipher", cipher) if cipher else ()),
+        *("--interval", "1s", "--maxpolltime", "10s", "--outform", "pem"),
         *arguments,
         status=status,
     )
@@ -90,14 +91,11 @@ def pki_scep(ca, url, key, *arguments, status=0, cipher="des3"):
 
 
 @needs("pki")
-# pki 5.9.8 mixes up its capability bits: it takes AES as offered only where SHA-384 is, too.
-@pytest.mark.parametrize(
-    ("cipher", "capabilities"), [("des3", CAPABILITIES), ("aes", f"{CAPABILITIES}SHA-384\n")]
-)
-def test_strongswan_enrolls(ca, tmp_path, cipher, capabilities):
+@pytest.mark.parametrize("cipher", [None, "aes", "des3"])
+def test_strongswan_enrolls(ca, tmp_path, cipher):
     """Its CSR's attributes are not in the order of DER, its self-signature covers them as they are."""
     key = new_key(tmp_path / "key.pem")
-    responder = ca.responder(capabilities=capabilities)
+    responder = ca.responder()
     with serve(responder) as server:
         certificate = pki_scep(
             ca,

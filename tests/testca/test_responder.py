@@ -70,6 +70,7 @@ class Client:
             "identity": self.identity,
             "choice": Choice(digest=self.digest, cipher=self.cipher, method=self.method),
             "random_bytes": os.urandom,
+            "password_envelope": True,
         }
         return Channel(**{**known, **changes})
 

@@ -204,5 +204,6 @@ def test_the_announcement_holds_a_pipeline_that_parses(authority, challenge):
         "fingerprint": f"sha256:{authority.fingerprint}",
     }
     assert pipeline["csr"].get("challenge") == challenge
+    assert "transport" not in pipeline
     assert "NEVER FOR PRODUCTION" in text
     assert ("ANYONE" in text) == (challenge is None)
