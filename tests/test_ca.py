@@ -265,3 +265,15 @@ def test_without_get_ca_cert_a_server_that_is_not_there_is_said(world):
     world.answers["GetCACaps"] = GONE
     with pytest.raises(TransportError):
         from_files(world, certificate=save(world, "ca.pem", world.authority.certificate))
+
+
+def test_a_wrong_certificate_file_is_not_quoted(world):
+    (world.directory / "challenge").write_text("hunter2")
+    with pytest.raises(OptionError, match=r"no certificate can be read from .*challenge") as caught:
+        authenticate(world, certificate="challenge")
+    assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_a_certificate_file_without_an_end_is_refused(world):
+    with pytest.raises(OptionError, match="larger than 1 MiB"):
+        authenticate(world, certificate="/dev/zero")

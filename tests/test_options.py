@@ -275,3 +275,8 @@ def test_a_keyring_that_fails_or_is_not_installed_is_reported(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(OptionError, match="not installed"):
         Secret({"keyring": "a/b"}).reveal(tmp_path)
+
+
+def test_every_unknown_name_of_a_template_is_named_at_once():
+    with pytest.raises(OptionError, match=r"unknown template names \{a\.b\}, \{c\.d\}$"):
+        Template.fill("{a.b} {host.name} {c.d} {a.b}", {"host.name": "gw"})

@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from scepflow.errors import PipelineError
 from scepflow.pipeline.fields import LOGIN
+from scepflow.pipeline.locate import Span
 from scepflow.pipeline.syntax import TomlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scepflow.pipeline.load import Document
-    from scepflow.pipeline.locate import KeyPath, Source, Span
+    from scepflow.pipeline.locate import KeyPath, Source
     from scepflow.pipeline.model import Pipeline
 
-__all__ = ["InvalidPipelineError", "Report", "render"]
+__all__ = ["InvalidPipelineError", "MoreFoundError", "Report", "render"]
+
+_CONTEXT = 100  # characters of a line shown before and after the place in question
+_LONGEST = 4096  # characters of a value that is shown; a longer one is masked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,10 @@ class Report:
             "errors": [_as_dict(error) for error in self.errors],
             "warnings": [_as_dict(warning) for warning in self.warnings],
         }
+
+
+class MoreFoundError(PipelineError):
+    """What was found in a file besides all that is listed."""
 
 
 class InvalidPipelineError(PipelineError):
@@ -91,7 +99,7 @@ def render(*reports: Report) -> list[str]:
 def _findings(report: Report) -> Iterator[str]:
     both = [(error, "error") for error in report.errors] + [(w, "warning") for w in report.warnings]
     files = list(dict.fromkeys(finding.file for finding, _ in both))
-    both.sort(key=lambda item: (files.index(item[0].file), item[0].line or 0, item[0].column or 0))
+    both.sort(key=lambda item: (files.index(item[0].file), *_order(item[0])))
     for finding, severity in both:
         place = [str(part) for part in (finding.file, finding.line, finding.column) if part is not None]
         yield f"{':'.join(place)}: {severity}: {finding.message}"
@@ -105,6 +113,10 @@ def _findings(report: Report) -> Iterator[str]:
             yield f"     {finding.hint}"
 
 
+def _order(finding: PipelineError) -> tuple[bool, int, int]:
+    return isinstance(finding, MoreFoundError), finding.line or 0, finding.column or 0
+
+
 def _source_of(report: Report, finding: PipelineError) -> Source | None:
     sources = report.document.sources if report.document else ()
     return next((source for source in sources if source.name == finding.file), None)
@@ -116,6 +128,7 @@ def _marked(report: Report, source: Source, finding: PipelineError) -> Iterator[
     assert finding.column is not None
     line = source.line(finding.line)
     start = line.start + finding.column - 1
+    line = Span(max(line.start, start - _CONTEXT), min(line.end, start + _CONTEXT))
     end = min(source.ends.get(start, start + 1), line.end)
     cells = list(_cells(report, source, line))
     before = sum(offset < start for offset, _ in cells)
@@ -128,11 +141,14 @@ def _cells(report: Report, source: Source, line: Span) -> Iterator[tuple[int, st
     """Yield what may be shown of a line: offset and character, one for all of a masked value."""
     at = line.start
     for path, value in source.leaves(line):
-        start, stop = max(value.start, at), min(value.end, line.end)
+        start = max(value.start, at)
         yield from _visible(source.text, at, start)
-        is_cleared = (source.name, path) in report.cleared
-        yield from _visible(source.text, start, stop) if is_cleared else [(start, "…")]
-        at = stop
+        if (source.name, path) in report.cleared and value.end - value.start <= _LONGEST:
+            whole = _visible(source.text, *value)  # a login is masked before the value is cut to the line
+            yield from ((offset, char) for offset, char in whole if line.start <= offset < line.end)
+        else:
+            yield start, "…"
+        at = min(value.end, line.end)
     comment = source.text.find("#", at, line.end)  # a comment may hold an old secret
     yield from _visible(source.text, at, line.end if comment < 0 else comment)
 

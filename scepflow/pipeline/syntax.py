@@ -35,8 +35,18 @@ _HINTS = {
     "Unclosed inline table": "close the table with }",
     "Expected newline": "write one key on a line; text that holds quotes needs the other kind around it",
     "Unescaped '\\'": r"write \\ for a backslash, or put the text in single quotes",
-    "Cannot": "one name is used as a value and as a table, or a table in one piece is added to",
+    "Cannot": "a name is a value, or one table with one [name] line: it cannot be added to elsewhere",
 }
+# With these the line does not begin inside a string, where a secret can look like a key.
+_OUTSIDE_STRINGS = (
+    "Invalid value",
+    "Invalid statement",
+    "Invalid initial",
+    "Expected '='",
+    "Expected ']",
+    "Expected newline",
+    "Illegal character '\\n'",
+)
 _KEYS = r"[A-Za-z0-9_-]+(?:[ \t]*\.[ \t]*[A-Za-z0-9_-]+)*"
 _HEADER_OR_KEY = re.compile(rf"[ \t]*(?:\[\[?[ \t]*(?:{_KEYS})?[ \t]*\]{{0,2}}|{_KEYS}[ \t]*(?:=[ \t]*)?)")
 
@@ -63,10 +73,13 @@ class TomlError(PipelineError):
         text, at = error.doc, error.pos
         message = error.msg
         hint = next((words for start, words in _HINTS.items() if message.startswith(start)), None)
-        twice = find_repetition(text) if message.startswith(("Cannot", "Duplicate")) else None
+        is_repeated = message.startswith(("Cannot", "Duplicate"))
+        twice = find_repetition(text) if is_repeated else None
         if twice is not None:
             message, at = _repeated(twice), twice.second.start
             hint = f"it stands in line {_line_of(text, twice.first.start)} already; keep one of them"
+        elif is_repeated:
+            message = "something of this name is there already"
         start = text.rfind("\n", 0, at) + 1
         found = cls(
             f"not TOML: {message}",
@@ -75,7 +88,8 @@ class TomlError(PipelineError):
             column=at - start + 1,
             hint=hint,
         )
-        found._show(text[start:].partition("\n")[0], at - start, whole=twice is not None)
+        if message.startswith(_OUTSIDE_STRINGS) or is_repeated:
+            found._show(text[start:].partition("\n")[0], at - start, whole=is_repeated)
         return found
 
     def _show(self, line: str, at: int, *, whole: bool) -> None:

@@ -31,7 +31,7 @@ from scepflow.pipeline.load import Document, load_document, paths_of
 from scepflow.pipeline.locate import KeyPath, dotted
 from scepflow.pipeline.model import CaOptions, Pipeline, RenewOptions
 from scepflow.pipeline.overwrites import overwrites
-from scepflow.pipeline.report import InvalidPipelineError, Report
+from scepflow.pipeline.report import InvalidPipelineError, MoreFoundError, Report
 from scepflow.stages import Stage
 from scepflow.text import sanitise
 
@@ -385,5 +385,5 @@ def _not_too_many(findings: list[PipelineError], noun: str) -> tuple[PipelineErr
         more = len(own) - MANY
         shown += own[:MANY]
         if more > 0:
-            shown.append(PipelineError(f"… and {more} more {noun}{'s' * (more > 1)}", file=file))
+            shown.append(MoreFoundError(f"… and {more} more {noun}{'s' * (more > 1)}", file=file))
     return tuple(shown)

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from scepflow.errors import PipelineError
@@ -128,3 +130,19 @@ def test_a_broken_extended_file_is_the_one_that_is_reported(write):
     with pytest.raises(PipelineError, match="not TOML") as caught:
         load_document(write('extends = "common.toml"'))
     assert (caught.value.file, caught.value.line) == ("common.toml", 2)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "big.toml"])
+def test_a_file_that_is_too_large_is_read_no_further(write, name):
+    write("#" * (1 << 20) + "\n", "big.toml")
+    with pytest.raises(PipelineError, match="larger than 1 MiB") as caught:
+        load_document(name)
+    assert caught.value.file == name
+
+
+def test_many_keys_are_merged_in_little_time(write):
+    write("".join(f"k{number} = 1\n" for number in range(20_000)), "common.toml")
+    text = 'extends = "common.toml"\n' + "".join(f"k{number} = 2\n" for number in range(20_000))
+    started_s = time.process_time()
+    assert set(load_document(write(text)).tables.values()) == {2}
+    assert time.process_time() - started_s < 20  # it was minutes when every key looked at every other

@@ -5,7 +5,7 @@ import tomli
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scepflow.pipeline.locate import Source, dotted, locate
+from scepflow.pipeline.locate import Source, dotted, find_repetition, locate
 
 
 def every_path(value, path=()):
@@ -176,3 +176,23 @@ def test_a_key_path_is_written_as_users_write_it():
 @pytest.mark.parametrize("text", [f"a = {value}\nb = [{value}]" for value in [*QUOTES, *TIMES, *NUMBERS]])
 def test_the_ways_to_write_a_value_are_located(text):
     assert_everything_is_located(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "are_tables"),
+    [
+        ("[a]\n[b]\n[a]", ("a",), (True, True)),
+        ("a = 1\nb = 2\na = 3", ("a",), (False, False)),
+        ("x = [{ a = 1 }, { a = 1, a = 2 }]", ("x", 1, "a"), (False, False)),
+        ("[a]\nb = 1\n[a.b]", ("a", "b"), (False, True)),
+    ],
+)
+def test_what_stands_twice_is_found(text, path, are_tables):
+    found = find_repetition(text)
+    assert (found.path, found.are_tables) == (path, are_tables)
+    assert found.first.start < found.second.start
+
+
+@pytest.mark.parametrize("text", ["[[x]]\na = 1\n[[x]]\na = 1", "a.b = 1\na.c = 2", "a = ", "a = [1"])
+def test_what_stands_once_is_no_repetition(text):
+    assert find_repetition(text) is None

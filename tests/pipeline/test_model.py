@@ -100,3 +100,35 @@ def test_without_get_ca_cert_a_fingerprint_would_be_compared_with_nothing():
     with pytest.raises(OptionError, match="not asked") as caught:
         ca(fetch_certificates=False, certificate="ca.pem", fingerprint=SHA256)
     assert caught.value.where == "fingerprint"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "security"),
+    [
+        ("digest", "md5", "default"),
+        ("digest", "md5", "strict"),
+        ("cipher", "des-cbc", "default"),
+        ("cipher", "3des-cbc", "strict"),
+        ("digest", "sha-1", "strict"),
+    ],
+)
+def test_an_algorithm_that_the_policy_refuses_is_refused_at_once(option, value, security):
+    with pytest.raises(OptionError, match=f"{value} is refused") as caught:
+        CaOptions(url="http://a.example", security=security, **{option: value})
+    assert caught.value.where == option
+    CaOptions(url="http://a.example", security="legacy", **{option: value})
+
+
+@pytest.mark.parametrize("option", ["signing_certificate", "encryption_certificate"])
+@pytest.mark.parametrize("text", ["sha256:00", "SHA-1:xy", "sha512:"])
+def test_a_fingerprint_with_a_mistake_is_no_file_name(option, text):
+    with pytest.raises(OptionError, match="not a fingerprint") as caught:
+        CaOptions(url="http://a.example", **{option: text})
+    assert caught.value.where == option
+    assert CaOptions(url="http://a.example", **{option: "ra.pem"}).pinned_files == {option: "ra.pem"}
+
+
+def test_the_fingerprint_of_a_list_that_is_none_is_pointed_at():
+    with pytest.raises(OptionError) as caught:
+        CaOptions(url="http://a.example", fingerprint=["sha256:" + "0" * 64, "x"])
+    assert caught.value.where == "fingerprint[1]"

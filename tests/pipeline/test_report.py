@@ -143,3 +143,40 @@ def test_a_finding_in_an_unknown_file_is_shown_without_its_line(write, registry,
         render(Report(file="gw.toml", errors=(error,), document=report.document))[0]
         == "other.toml:3:1: error: x"
     )
+
+
+def test_a_long_line_is_cut_around_its_culprit(shown, good):
+    lines = shown(good + "words = [" + '"a", ' * 5000 + "7]\n").splitlines()
+    assert max(map(len, lines)) < 220
+    assert lines[1].endswith('"a", 7]')
+    assert lines[2].index("^") == lines[1].index("7]")
+
+
+def test_a_login_is_masked_before_its_line_is_cut(shown, good):
+    login = "hunter2" * 30
+    text = f'extensions = {{ a = "http://u:{login}@x/", b = 7, c = "http://u:{login}@x/" }}'
+    output = shown(good.replace("[csr]", "[csr]\n" + text))
+    assert "b must be text or a table, got 7" in output
+    assert "hunter" not in output
+
+
+def test_a_value_that_is_very_long_is_not_shown(shown, good):
+    output = shown(good.replace("[csr]", f'[csr]\nextensions = {{ a = 7, b = "{"x" * 5000}" }}'))
+    assert "6 | extensions = { a = 7, b = …\n" in output
+
+
+def test_of_very_many_errors_a_hundred_are_shown_and_the_rest_is_counted_last(shown, good):
+    lines = shown(good + "".join(f"k{number} = 1\n" for number in range(102))).splitlines()
+    assert sum("unknown key" in line for line in lines) == 100
+    assert lines[-2] == "gw.toml: error: … and 2 more errors"
+
+
+def test_text_that_is_no_toml_is_shown_up_to_its_error(shown):
+    assert (
+        shown('[ca]\nurl = "http://a"\nurl = "hunter2"\n')
+        == """\
+gw.toml:3:1: error: not TOML: the key "ca.url" is given twice
+   3 | url = …
+     | ^ it stands in line 2 already; keep one of them
+1 error in 1 file"""
+    )

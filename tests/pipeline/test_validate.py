@@ -435,3 +435,55 @@ def test_a_pipeline_is_frozen(check, good):
     with pytest.raises(AttributeError):
         pipeline.name = "other"
     assert isinstance(pipeline.ca, msgspec.Struct)
+
+
+@pytest.mark.parametrize(
+    ("name", "warns"),
+    [
+        ("gw.example.com", False),
+        ("gw", True),
+        ("localhost", True),
+        ("localhost.localdomain", True),
+        ("gw.localdomain", True),
+        ("localhost6.localdomain6", True),
+    ],
+)
+def test_a_host_without_a_full_name_is_a_warning_where_it_is_used(check, good, name, warns):
+    text = good.replace("CN=gw", "CN={host.name}").replace(
+        "[csr]", '[csr]\nsan = ["dns:x", "dns:{host.fqdn}"]'
+    )
+    report = check(text, host=lambda: {"host.name": "gw", "host.fqdn": name})
+    assert report.pipeline
+    told = [(w.where, w.message) for w in report.warnings]
+    assert told == [("csr.san[1]", f'{{host.fqdn}} is "{name}" here, which is no full name')] * warns
+
+
+def test_every_element_that_a_rule_refuses_is_pointed_at(check, good):
+    prints = f'["sha256:1", "sha256:{"ab" * 32}", "sha256:2"]'
+    text = good.replace("fingerprint = ", f"fingerprint = {prints} #").replace(
+        "[csr]", 'relax = ["x", "y"]\n[csr]'
+    )
+    assert [(e.where, e.line) for e in check(text).errors] == [
+        ("ca.fingerprint[0]", 4),
+        ("ca.fingerprint[2]", 4),
+        ("ca.relax[0]", 5),
+        ("ca.relax[1]", 5),
+    ]
+
+
+class BrokenOutputs(OutputSink, tag="broken"):
+    def write(self, issued, run): ...
+
+    def outputs_at(self):
+        raise RuntimeError("boom")
+
+
+class BrokenSinks:
+    @hookimpl
+    def scepflow_sinks(self):
+        return [BrokenOutputs]
+
+
+def test_a_sink_that_cannot_name_its_outputs_is_an_error_and_no_crash(check, registry, good):
+    registry.register(BrokenSinks(), "broken")
+    assert only(check(good + "[sink.broken]\n")).message == "outputs_at() is broken: RuntimeError: boom"
