@@ -129,6 +129,7 @@ def _authenticate(
             signer=_in_files(pins.signer, pins, "signing_certificate"),
             recipient=_in_files(pins.recipient, pins, "encryption_certificate"),
             now=run.now(),
+            security=Security(options.security),
         )
     return trust.authenticate(
         (*certificates, *pins.files),

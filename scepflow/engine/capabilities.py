@@ -67,16 +67,6 @@ class Capabilities:
         return self.standard or "SHA-256" in self.names
 
     @property
-    def des3(self) -> bool:
-        """Triple DES in CBC mode."""
-        return "DES3" in self.names
-
-    @property
-    def sha1(self) -> bool:
-        """SHA-1."""
-        return "SHA-1" in self.names
-
-    @property
     def sha512(self) -> bool:
         """SHA-512."""
         return "SHA-512" in self.names

@@ -233,8 +233,8 @@ def authenticate(
         TrustError: nothing was pinned, or nothing that came fits what was pinned.
     """
     found = _named_by(fingerprints, certificates)
-    pinned = [c for c in found if is_ca(c)]
-    trusted_roots = (*(c for c in anchors if is_ca(c)), *pinned)
+    printed = [c for c in found if is_ca(c)]
+    trusted_roots = (*(c for c in anchors if is_ca(c)), *printed)
     if not trusted_roots:
         raise _not_authenticated(certificates, fingerprints=fingerprints, found=[*anchors, *found])
     verifier = ChainVerifier(trusted_roots, [c for c in certificates if is_ca(c) and c not in trusted_roots])
@@ -270,7 +270,7 @@ def authenticate(
         ca_certificate=_issuing_ca(kept),
         recipient=receiver,
         signers=(_named(delivered, signer, "signing"),) if signer else tuple(kept),
-        by=f"fingerprint {fingerprint(pinned[0])}" if pinned else "CA certificate file",
+        by=f"fingerprint {fingerprint(printed[0])}" if printed else "CA certificate file",
         verifier=verifier,
         findings=tuple(findings),
     )
@@ -291,6 +291,7 @@ def pinned(
     signer: x509.Certificate | None = None,
     recipient: x509.Certificate | None = None,
     now: datetime,
+    security: Security = Security.DEFAULT,
 ) -> Bundle:
     """Return the CA as its user knows it, from files: no server was asked.
 
@@ -303,12 +304,13 @@ def pinned(
         signer: the only certificate that may sign replies; one of a CA is a trust anchor, too.
         recipient: the certificate that requests are encrypted for; otherwise ``signer``.
         now: current time, aware UTC.
+        security: the policy on RA certificates among ``certificates``.
 
     Raises:
         TrustError: there is neither a signer nor a valid CA certificate.
     """
     if signer is None:
-        bundle = authenticate(certificates, anchors=certificates, now=now)
+        bundle = authenticate(certificates, anchors=certificates, now=now, security=security)
         return bundle if recipient is None else replace(bundle, recipient=recipient)
     anchors = tuple(dict.fromkeys(c for c in (*certificates, signer) if is_ca(c)))
     known = tuple(dict.fromkeys((*anchors, signer)))

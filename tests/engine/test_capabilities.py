@@ -15,12 +15,10 @@ from scepflow.engine.capabilities import (
 
 PROPERTIES = {
     "AES": "aes",
-    "DES3": "des3",
     "GetNextCACert": "next_ca",
     "POSTPKIOperation": "post",
     "Renewal": "renewal",
     "SCEPStandard": "standard",
-    "SHA-1": "sha1",
     "SHA-256": "sha256",
     "SHA-512": "sha512",
 }

@@ -469,6 +469,13 @@ def test_an_ra_is_left_out_if_it_is_signed_too_weakly_for_the_policy(pki, digest
     assert f"CN=RA encryption is signed with {'md5' if digest is Digest.MD5 else 'sha1'}" in first.text
 
 
+@pytest.mark.parametrize(("security", "taken"), [(Security.DEFAULT, True), (Security.STRICT, False)])
+def test_the_policy_holds_for_certificates_from_files_too(pki, security, taken):
+    ra = resigned(pki.ra_encryption.certificate, pki.ca.key, Digest.SHA1)
+    bundle = trust.pinned([pki.ca.certificate, ra], security=security, now=NOW)
+    assert (ra in bundle.certificates) == taken
+
+
 def test_a_ca_with_a_small_key_is_told_of_once_and_refused_by_the_strict_policy(pki):
     small = rsa.generate_private_key(65537, 1024)
     ca = SigningIdentity(certify("Small CA", small, ca=True, usage=CA_USAGE), small)

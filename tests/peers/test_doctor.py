@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
-import time
 
 import pytest
 import tomli
 from cryptography import x509
+from starting import free_port, started
 
 from scepflow.engine.trust import fingerprint
 
@@ -26,31 +25,11 @@ def scepserver(tmp_path):
     """Start a server; give its address and its CA's certificate."""
     make = [SCEPSERVER, "ca", "-init", "-organization", "Peer", "-key-password", "x"]
     subprocess.run(make, cwd=tmp_path, check=True, capture_output=True, timeout=60)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [SCEPSERVER, "-depot", "depot", "-capass", "x", "-port", str(port)]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
-    try:
-        _wait_for(port, process)
+    with started(command, port, directory=tmp_path, log=tmp_path / "log"):
         ca = x509.load_pem_x509_certificate((tmp_path / "depot" / "ca.pem").read_bytes())
         yield f"http://127.0.0.1:{port}/scep", ca
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_for(port, process):
-    deadline_s = time.monotonic() + 20
-    while time.monotonic() < deadline_s:
-        assert process.poll() is None, "the server ended"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    pytest.fail("the server does not listen")
 
 
 def test_the_ca_s_only_certificate_would_encrypt_although_its_key_usage_forbids_it(scepserver, tmp_path):

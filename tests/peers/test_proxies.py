@@ -4,9 +4,7 @@ import os
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -17,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
+from starting import free_port, started
 
 from scepflow.engine.exchange import HttpRequest
 from scepflow.errors import TransportError
@@ -104,35 +103,14 @@ def write_certificate(directory):
 def tinyproxy(tmp_path_factory):
     """Give the port of a tinyproxy that wants a login."""
     directory = tmp_path_factory.mktemp("tinyproxy")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     (directory / "tinyproxy.conf").write_text(
         f"Port {port}\nListen 127.0.0.1\nTimeout 20\nMaxClients 10\nAllow 127.0.0.1\n"
         f'BasicAuth svc secret\nLogFile "{directory / "log"}"\nPidFile "{directory / "pid"}"\n'
     )
-    process = subprocess.Popen(
-        [TINYPROXY, "-d", "-c", directory / "tinyproxy.conf"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(port, process)
+    command = [TINYPROXY, "-d", "-c", directory / "tinyproxy.conf"]
+    with started(command, port, directory=directory, log=directory / "out"):
         yield port
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def wait_for(port, process):
-    for _ in range(200):
-        assert process.poll() is None, "tinyproxy ended"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except ConnectionRefusedError:
-            time.sleep(0.02)  # a real program starts in real time
-        else:
-            return
-    pytest.fail("tinyproxy does not listen")
 
 
 def send(url, port, directory, *, password="secret", **options):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from starting import free_port, started
 
 from scepflow.engine.trust import fingerprint
 
@@ -27,24 +26,6 @@ pytestmark = [
     pytest.mark.skipif(SCEPSERVER is None, reason="apt-get install scep"),
     pytest.mark.skipif(OPENSSL is None, reason="apt-get install openssl"),
 ]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def wait_for(port: int, process: subprocess.Popen) -> None:
-    deadline_s = time.monotonic() + 20
-    while time.monotonic() < deadline_s:
-        assert process.poll() is None, "the server ended"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    pytest.fail("the server does not listen")
 
 
 class Peer:
@@ -82,31 +63,9 @@ def depot(tmp_path_factory):
 def peer(depot, tmp_path):
     port = free_port()
     log = tmp_path / "scepserver.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                SCEPSERVER,
-                "-depot",
-                "depot",
-                "-capass",
-                "x",
-                "-port",
-                str(port),
-                "-challenge",
-                CHALLENGE,
-                "-allowrenew",
-                "0",
-            ],
-            cwd=depot,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        wait_for(port, process)
+    command = [SCEPSERVER, "-depot", "depot", "-capass", "x", "-port", str(port), "-challenge", CHALLENGE]
+    with started([*command, "-allowrenew", "0"], port, directory=depot, log=log):
         yield Peer(f"http://127.0.0.1:{port}/scep", depot, log)
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 PIPELINE = """
@@ -295,13 +254,9 @@ def proxy(tmp_path):
         f'Port {port}\nListen 127.0.0.1\nTimeout 30\nAllow 127.0.0.1\nLogFile "{tmp_path}/tinyproxy.log"\n'
         "LogLevel Info\nBasicAuth svc proxy-secret\n"
     )
-    process = subprocess.Popen([TINYPROXY, "-d", "-c", str(configuration)], stdout=subprocess.DEVNULL)
-    try:
-        wait_for(port, process)
+    command = [TINYPROXY, "-d", "-c", configuration]
+    with started(command, port, directory=tmp_path, log=tmp_path / "tinyproxy.out"):
         yield port
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.mark.parametrize("tunnel", ["auto", "always"])

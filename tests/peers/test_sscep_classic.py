@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from starting import free_port, started
 
 from scepflow.testca import Authority, Knobs, Responder, serve
 
@@ -148,24 +147,10 @@ def peer(tmp_path):
     directory.mkdir()
     initialise = [SCEPSERVER, "ca", "-init", "-organization", "Peer", "-key-password", "x"]
     subprocess.run(initialise, cwd=directory, check=True, capture_output=True, timeout=60)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    served = [SCEPSERVER, "-depot", "depot", "-capass", "x", "-port", str(port), "-challenge", "secret"]
-    process = subprocess.Popen(
-        [*served, "-allowrenew", "0"], cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline_s = time.monotonic() + 20
-        while time.monotonic() < deadline_s:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.02)
+    port = free_port()
+    command = [SCEPSERVER, "-depot", "depot", "-capass", "x", "-port", str(port), "-challenge", "secret"]
+    with started([*command, "-allowrenew", "0"], port, directory=directory, log=tmp_path / "peer.log"):
         yield f"http://127.0.0.1:{port}/scep"
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.mark.peer
