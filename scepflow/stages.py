@@ -115,11 +115,14 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class KeySource(Stage, frozen=True, kw_only=True):
     """Where the private key comes from: ``[key]``.
 
-    ``durable`` says that the key can be had again, so that a run keeps no copy of it.
+    ``durable`` says that the key can be had again, so that a run keeps no copy of it;
+    ``exportable`` that it can be written, so that a sink may: a key on a token cannot.
+    A key that cannot be written must be durable.
     """
 
     kind = "key source"
     durable: ClassVar[bool] = False
+    exportable: ClassVar[bool] = True
 
     def obtain(self, run: Run) -> PrivateKey:
         """Return a private key, RSA of 2048 bits or more, or EC.
@@ -255,6 +258,13 @@ class OutputSink(Stage, frozen=True, kw_only=True):
         one replaces a file that the pipeline reads. The default names none.
         """
         return ()
+
+    def writes_key(self) -> bool:
+        """Return whether this sink, as its options are, writes the private key.
+
+        Validation refuses it where the key of ``[key]`` cannot be written. The default does not.
+        """
+        return False
 
     def describe(self) -> str:
         """Return where the output goes, one short line for the user, without secrets."""

@@ -356,18 +356,109 @@ def test_an_envelope_that_we_do_not_read_is_described_all_the_same(pki, reply):
     assert "not opened: unknown content cipher" in decoded.error.message
 
 
-def test_an_envelope_for_a_password_is_described(pki, reply):
-    sealed = envelopes.build_envelope(
-        b"x",
+# -- envelopes for the challenge
+
+
+def for_password(content, *, challenge=CHALLENGE):
+    """Return an envelope as the engine makes it where a key cannot decrypt."""
+    return envelopes.build_envelope(
+        content,
         recipient=certify("EC", ec_key()),
-        cipher=Cipher.AES128,
+        cipher=Cipher.AES256,
         random_bytes=random_bytes(),
-        challenge_password=CHALLENGE,
+        challenge_password=challenge,
     )
-    decoded = decode(reply.but(content=sealed).der(), Means(key=pki.client.key))
-    (recipient,) = decoded.document["envelope"]["recipients"]
-    assert recipient["key_derivation"] == "PBKDF2"
-    assert "does not open with this key" in decoded.error.message
+
+
+def test_an_envelope_for_a_password_is_described(pki, reply):
+    document = decode(reply.but(content=for_password(b"x")).der()).document
+    assert document["envelope"]["recipients"] == [
+        {
+            "kind": "password (the challenge)",
+            "key_derivation": "PBKDF2",
+            "function": "hmacWithSHA256",
+            "iterations": 600_000,
+            "key_encryption": "PWRI-KEK",
+        }
+    ]
+    assert document["envelope"]["opened"] is False
+
+
+@pytest.mark.parametrize(
+    ("derivation", "shown"),
+    [
+        (b"", {"key_derivation": "none"}),
+        (wrap(0xA0, encode(Oid("1.2.3"))), {"key_derivation": "1.2.3"}),
+        (wrap(0xA0, encode(oids.PBKDF2)), {"key_derivation": "PBKDF2"}),
+        (wrap(0xA0, encode(oids.PBKDF2) + seq(encode(1))), {"key_derivation": "PBKDF2"}),
+        (
+            wrap(0xA0, encode(oids.PBKDF2) + seq(encode(b"salt"), encode(7))),
+            {"key_derivation": "PBKDF2", "function": "hmacWithSHA1", "iterations": 7},
+        ),
+    ],
+)
+def test_a_derivation_of_another_kind_is_described_and_opens_nothing(derivation, shown):
+    kek = algorithm(oids.PWRI_KEK, algorithm(oids.AES128_CBC, encode(bytes(16))))
+    recipient = wrap(0xA3, encode(0) + derivation + kek + encode(bytes(32)))
+    encrypted = seq(encode(oids.DATA), algorithm(oids.AES128_CBC, encode(bytes(16))), wrap(0x80, bytes(16)))
+    odd = content_info(oids.ENVELOPED_DATA, seq(encode(3), wrap(0x31, recipient), encrypted))
+    decoded = decode(odd, Means(challenge=CHALLENGE))
+    (described,) = decoded.document["envelope"]["recipients"]
+    assert described == {"kind": "password (the challenge)", **shown, "key_encryption": "PWRI-KEK"}
+    assert decoded.error.message == "the envelope does not open with this challenge"
+
+
+def test_a_request_for_a_password_is_opened_by_the_challenge_and_does_not_show_it(pki):
+    key = ec_key()
+    message = messages.build_request(
+        MessageType.PKCS_REQ,
+        for_password(der_of(request("gw1", key))),
+        transaction_id=TRANSACTION_ID,
+        sender_nonce=NONCE,
+        identity=SigningIdentity(certify("gw1", key), key),
+        digest=Digest.SHA256,
+        signing_time=NOW,
+    )
+    means = Means(challenge=CHALLENGE)
+    assert CHALLENGE not in repr(means)
+    decoded = decode(message, means)
+    inside = decoded.document["envelope"]["content"]
+    assert (inside["subject"], inside["key"]) == ("CN=gw1", "EC secp256r1")
+    assert (decoded.error, decoded.document["envelope"]["opened"]) == (None, True)
+    assert CHALLENGE not in str(decoded)
+
+
+def test_a_reply_for_a_password_is_opened_by_the_challenge_with_or_without_a_key(pki, reply):
+    sealed = for_password(cms.build_certs_only([pki.issued]))
+    for key in (None, pki.client.key, ec_key()):
+        decoded = decode(reply.but(content=sealed).der(), Means(key=key, challenge=CHALLENGE))
+        (certificate,) = decoded.document["envelope"]["content"]["certificates"]
+        assert (certificate["subject"], decoded.error) == ("CN=gw1", None)
+
+
+@pytest.mark.parametrize(
+    ("give", "password", "message", "hint"),
+    [
+        ({"challenge": "wrong"}, True, "with this challenge", "the challenge of the request opens both"),
+        ({"challenge": "wrong"}, False, "with this challenge", "it is for a key, not for a challenge: --key"),
+        ({"key": True}, True, "with this key", "it opens with the challenge: --challenge-file"),
+        ({"key": True}, False, "with this key", "a reply with the key that signed the request"),
+        ({"key": True, "challenge": "wrong"}, True, "with this key or challenge", "a request opens with"),
+    ],
+)
+def test_what_does_not_open_says_what_to_try(pki, reply, give, password, message, hint):
+    content = for_password(b"0") if password else envelope(b"0", recipient=pki.client.certificate)
+    means = Means(**give | ({"key": pki.ca.key} if "key" in give else {}))
+    decoded = decode(reply.but(content=content).der(), means)
+    assert decoded.error.message == f"the envelope does not open {message}"
+    assert hint in decoded.error.hint
+    assert "wrong" not in str(decoded)
+
+
+def test_a_challenge_that_was_not_needed_is_noted(pki):
+    decoded = decode(der_of(pki.issued), Means(challenge=CHALLENGE))
+    assert codes(decoded) == ["challenge-unused"]
+    assert "the challenge was not needed" in decoded.document["notes"][0]["text"]
 
 
 # -- keys

@@ -11,7 +11,7 @@ from issuing import NOW, certify, ec_key, name, request, rsa_key, version_1
 from replies import seq
 
 from scepflow import descriptions
-from scepflow.engine import asn1
+from scepflow.engine import asn1, oids
 from scepflow.engine.asn1 import encode, wrap
 
 
@@ -116,3 +116,23 @@ def test_a_certificate_of_version_1_has_neither_usage_nor_extensions():
     assert descriptions.usages(certificate) is None
     shown = descriptions.describe_certificate(certificate)
     assert (shown["extensions"], shown["ca"], shown["serial_number"]) == ([], True, "7")
+
+
+OIDS = {
+    **{constant: value for constant, value in vars(oids).items() if isinstance(value, oids.Oid)},
+    **{f"RA_PURPOSES-{number}": value for number, value in enumerate(oids.RA_PURPOSES)},
+}
+
+
+def test_there_are_numbers_to_name():
+    assert {"BLOWFISH_CBC", "HMAC_SHA256", "MGF1", "RA_PURPOSES-2"} <= OIDS.keys()
+
+
+@pytest.mark.parametrize("constant", OIDS)
+def test_every_number_that_the_engine_knows_has_a_name(constant):
+    assert descriptions.oid_name(OIDS[constant]) != OIDS[constant].dotted_string
+
+
+def test_no_two_numbers_have_the_same_name():
+    names = list(map(descriptions.oid_name, OIDS.values()))
+    assert sorted(set(names)) == sorted(names)

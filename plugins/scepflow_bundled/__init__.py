@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 @hookimpl
 def scepflow_key_sources() -> Sequence[type[KeySource]]:
-    """Offer ``generate`` and ``file``."""
+    """Offer ``generate``, ``file`` and ``pkcs11``."""
     from scepflow_bundled.keys import FileKeySource, GenerateKeySource
+    from scepflow_bundled.pkcs11_keys import Pkcs11KeySource
 
-    return [GenerateKeySource, FileKeySource]
+    return [GenerateKeySource, FileKeySource, Pkcs11KeySource]
 
 
 @hookimpl

@@ -85,6 +85,10 @@ class CommandSink(OutputSink, frozen=True, kw_only=True, tag="command"):
         if self.timeout <= 0:
             raise OptionError("timeout must be longer than 0 s", where="timeout")
 
+    def writes_key(self) -> bool:
+        """Return whether the program is given the key."""
+        return self.with_key
+
     def describe(self) -> str:
         """Return the program, without its arguments, which may be nobody's business."""
         return self.run[0]

@@ -22,11 +22,12 @@ from scepflow_bundled.outputs import (
     check_target,
     missing_directories,
     owner_ids,
+    prepare_outputs,
 )
 from scepflow_bundled.rendering import certificates_pem, key_bytes, reveal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from cryptography import x509
 
@@ -37,13 +38,14 @@ __all__ = ["FileSink"]
 
 _OPTIONS = ("key", "cert", "chain", "fullchain", "combined", "ca")
 _SECRET = ("key", "combined")
-_ONE_OBJECT = ("key", "cert", "ca")
+_ONE_OBJECT = ("key", "cert", "ca", "crl")
 
 
 class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
     """Key and certificates as PEM or DER files, each with the mode and owner you choose.
 
-    At least one file must be named; the files switch together.
+    At least one of them must be named; they switch together. ``scepflow getcrl --deliver``
+    writes ``crl``, and nothing else does.
 
         [sink.file]
         key = "gw1.key"
@@ -58,7 +60,8 @@ class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
         fullchain: file for the certificate and then its chain, PEM.
         combined: file for key, certificate and chain in one, PEM; it has the key's mode.
         ca: file for the trust anchor alone, the last certificate of the chain.
-        format: ``pem``, or ``der`` for ``key``, ``cert`` and ``ca``.
+        crl: file for the CA's revocation list.
+        format: ``pem``, or ``der`` for ``key``, ``cert``, ``ca`` and ``crl``.
         mode: permissions of files without a key, whatever the umask.
         key_mode: permissions of files with the key, whatever the umask.
         owner: user name or number that owns the files; giving files away needs root.
@@ -74,6 +77,7 @@ class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
     fullchain: PathTemplate | None = None
     combined: PathTemplate | None = None
     ca: PathTemplate | None = None
+    crl: PathTemplate | None = None
     format: Literal["pem", "der"] = "pem"
     mode: FileMode = FileMode("0644")
     key_mode: FileMode = FileMode("0600")
@@ -87,10 +91,11 @@ class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
         """Refuse options that make no sense together."""
         names = self._names()
         if not names:
+            nothing = "nothing of a new certificate" if self.crl else "nothing"
             raise OptionError(
-                "the file sink writes nothing", hint=f"name at least one of {', '.join(_OPTIONS)}"
+                f"the file sink writes {nothing}", hint=f"name at least one of {', '.join(_OPTIONS)}"
             )
-        _refuse_same_file(names)
+        _refuse_same_file(self._all_names())
         several = [option for option in names if option not in _ONE_OBJECT]
         if self.format == "der" and several:
             raise OptionError(
@@ -114,9 +119,16 @@ class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
     def _names(self) -> dict[str, PathTemplate]:
         return {option: name for option in _OPTIONS if (name := getattr(self, option)) is not None}
 
+    def _all_names(self) -> dict[str, PathTemplate]:
+        return self._names() | ({"crl": self.crl} if self.crl is not None else {})
+
     def outputs_at(self) -> tuple[str, ...]:
         """Return the file names."""
-        return tuple(self._names().values())
+        return tuple(self._all_names().values())
+
+    def writes_key(self) -> bool:
+        """Return whether a file with the key is named."""
+        return bool(self._names().keys() & set(_SECRET))
 
     def describe(self) -> str:
         """Return the file names."""
@@ -124,21 +136,23 @@ class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
 
     def check(self, run: Run) -> None:
         """Look at every target, the owner and the passphrase."""
-        for name in self._names().values():
+        for name in self._all_names().values():
             check_target(run.path(name), make_directories=self.make_directories)
         check_owner(*owner_ids(self.owner, self.group))
         self._passphrase(run)
 
     def directories(self, run: Run) -> Mapping[Path, int]:
         """Return the missing directories if they may be made."""
+        return self._missing_above(self._names().values(), run)
+
+    def _missing_above(self, names: Iterable[str], run: Run) -> dict[Path, int]:
         if not self.make_directories:
             return {}
-        paths = [run.path(name) for name in self._names().values()]
-        return {directory: 0o755 for path in paths for directory in missing_directories(path)}
+        return {directory: 0o755 for name in names for directory in missing_directories(run.path(name))}
 
     def outputs(self, issued: Credential, run: Run) -> list[Output]:
         """Return the named files, those with the key first."""
-        if self._names().keys() & set(_SECRET) and self.key_mode & 0o007:
+        if self.writes_key() and self.key_mode & 0o007:
             run.warn(
                 "key-mode", f"key_mode {self.key_mode:04o} lets every user of this machine at the private key"
             )
@@ -155,11 +169,24 @@ class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
             for option, name in sorted(self._names().items(), key=lambda item: item[0] not in _SECRET)
         ]
 
+    def write_crl(self, crl: x509.CertificateRevocationList, run: Run) -> str | None:
+        """Replace the file that ``crl`` names, if it names one."""
+        if self.crl is None:
+            return None
+        uid, gid = owner_ids(self.owner, self.group)
+        content = crl.public_bytes(self._encoding())
+        output = Output(path=run.path(self.crl), content=content, mode=self.mode, uid=uid, gid=gid)
+        prepare_outputs([output], directories=self._missing_above([self.crl], run)).commit()
+        return self.crl
+
+    def _encoding(self) -> Encoding:
+        return Encoding.DER if self.format == "der" else Encoding.PEM
+
     def _passphrase(self, run: Run) -> str | None:
         return reveal(self.key_passphrase, option="key_passphrase", run=run) if self.key_passphrase else None
 
     def _contents(self, issued: Credential, passphrase: str | None) -> dict[str, Callable[[], bytes]]:
-        encoding = Encoding.DER if self.format == "der" else Encoding.PEM
+        encoding = self._encoding()
         cert, chain = issued.certificate, issued.chain
 
         def key() -> bytes:

@@ -74,6 +74,10 @@ class IsakmpdSink(FileSetSink, frozen=True, kw_only=True, tag="isakmpd"):
         """Return the key's file; the names of the others come from the certificates."""
         return (f"{self._base()}/private/local.key",)
 
+    def writes_key(self) -> bool:
+        """Return that it does."""
+        return True
+
     def describe(self) -> str:
         """Return the top directory."""
         return self._base()

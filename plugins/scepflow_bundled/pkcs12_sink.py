@@ -77,6 +77,10 @@ class Pkcs12Sink(FileSetSink, frozen=True, kw_only=True, tag="pkcs12"):
         """Return the file name."""
         return (self.path,)
 
+    def writes_key(self) -> bool:
+        """Return whether it is no trust store."""
+        return self.contents == "credential"
+
     def describe(self) -> str:
         """Return the file name."""
         return self.path

@@ -42,15 +42,17 @@ class SelfSignedSigner(Signer, frozen=True, kw_only=True, tag="self-signed"):
     Attributes:
         days: how long it is valid; a pending request is answered to it, so it must outlast the CA's decision.
         transport_key: who signs and decrypts for an EC key: ``rsa`` a temporary RSA-2048 key, ``auto`` the same with a warning, ``csr`` the EC key itself (the challenge then encrypts, RFC 8894 §3.1). An RSA key always does it itself.
+        digest: what its signature is made with.
     """
 
     days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 365
     transport_key: Literal["auto", "rsa", "csr"] = "auto"
+    digest: Literal["sha-256", "sha-384", "sha-512", "sha-224"] = "sha-256"
 
     def identity(self, key: PrivateKey, csr: x509.CertificateSigningRequest, run: Run) -> SigningIdentity:
         """Return a new self-signed identity (RFC 8894 §2.3 Client Authentication, first case)."""
         signing_key = self._signing_key(key, run)
-        return SigningIdentity(_self_signed(signing_key, csr, run, days=self.days), signing_key)
+        return SigningIdentity(self._certificate(signing_key, csr, run), signing_key)
 
     def _signing_key(self, key: PrivateKey, run: Run) -> PrivateKey:
         from cryptography.hazmat.primitives.asymmetric import rsa
@@ -65,6 +67,33 @@ class SelfSignedSigner(Signer, frozen=True, kw_only=True, tag="self-signed"):
             )
         return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
+    def _certificate(
+        self, key: PrivateKey, csr: x509.CertificateSigningRequest, run: Run
+    ) -> x509.Certificate:
+        """Return the certificate: subject of the request (C-022), usages that the key is good for (C-021)."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import rsa
+
+        from scepflow_bundled.csr_extensions import key_usage
+
+        subject, now = _subject(csr), run.now().replace(microsecond=0)
+        is_rsa = isinstance(key, rsa.RSAPrivateKey)
+        usage = key_usage(("digitalSignature", "keyEncipherment") if is_rsa else ("digitalSignature",))
+        digest = getattr(hashes, self.digest.replace("-", "").upper())()
+        # Clocks differ: a server refuses what is "not yet valid" (Q-121).
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(int.from_bytes(run.random_bytes(16), "big") | 1)
+            .not_valid_before(now - _CLOCK_SKEW)
+            .not_valid_after(now + timedelta(days=self.days))
+            .add_extension(usage, critical=True)
+            .sign(key, digest)
+        )
+
 
 class AutoSigner(SelfSignedSigner, frozen=True, kw_only=True, tag="auto"):
     """Self-signed for the first certificate, the existing certificate for a renewal.
@@ -74,6 +103,7 @@ class AutoSigner(SelfSignedSigner, frozen=True, kw_only=True, tag="auto"):
 
     Attributes:
         days: how long a self-signed certificate is valid; it must outlast the CA's decision.
+        digest: as in ``self-signed``.
         transport_key: as in ``self-signed``; a renewal is always signed by the existing certificate's key.
     """
 
@@ -183,33 +213,6 @@ def _load_certificates(path: Path) -> list[x509.Certificate]:
             f"no certificate can be read from {path} ({describe_content(data)})",
             hint="PEM (CERTIFICATE) or DER is wanted",
         ) from None
-
-
-def _self_signed(
-    key: PrivateKey, csr: x509.CertificateSigningRequest, run: Run, *, days: int
-) -> x509.Certificate:
-    """Return the certificate: subject of the request (C-022), usages that the key is good for (C-021)."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    from scepflow_bundled.csr_extensions import key_usage
-
-    subject, now = _subject(csr), run.now().replace(microsecond=0)
-    is_rsa = isinstance(key, rsa.RSAPrivateKey)
-    usage = key_usage(("digitalSignature", "keyEncipherment") if is_rsa else ("digitalSignature",))
-    # Clocks differ: a server refuses what is "not yet valid" (Q-121).
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(int.from_bytes(run.random_bytes(16), "big") | 1)
-        .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + timedelta(days=days))
-        .add_extension(usage, critical=True)
-        .sign(key, hashes.SHA256())
-    )
 
 
 def _subject(csr: x509.CertificateSigningRequest) -> x509.Name:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scepflow.cli.invocation import Invocation, common_options, terminal_width
+from scepflow.cli.passphrases import key_passphrase, passphrase_option, secret_in
 from scepflow.cli.trees import tree_lines
 from scepflow.cli.words import digits, shout, with_exit_code
 
@@ -33,7 +34,12 @@ _IN_THE_HEADING = ("kind", "title", "form", "size_bytes", "notes")
 @click.command()
 @click.argument("file", type=click.Path(allow_dash=True))
 @click.option("--key", metavar="FILE", help="Private key that opens the envelope, PEM or DER.")
-@click.option("--passphrase-file", metavar="FILE", help="File with the key's pass phrase.")
+@passphrase_option
+@click.option(
+    "--challenge-file",
+    metavar="FILE",
+    help="File with the challenge, which opens an envelope made for a password.",
+)
 @click.option("--certificate", metavar="FILE", help="The key's certificate; picks one of several recipients.")
 @click.option(
     "--ca", metavar="FILE", help="Verify a reply by these certificates: GetCACert's answer, or PEM."
@@ -48,6 +54,7 @@ def decode(
     file: str,
     key: str | None,
     passphrase_file: str | None,
+    challenge_file: str | None,
     certificate: str | None,
     ca: str | None,
     show_secrets: bool,
@@ -61,9 +68,12 @@ def decode(
     from scepflow.decoding import Means
     from scepflow.decoding import decode as decoded_by
 
+    if passphrase_file and not key:
+        raise click.UsageError("--passphrase-file needs --key.")
     data = _read(file)
     means = Means(
         key=_key(key, passphrase_file) if key else None,
+        challenge=secret_in(challenge_file, "--challenge-file") if challenge_file else None,
         certificate=_certificates(certificate, "--certificate")[0] if certificate else None,
         ca=_certificates(ca, "--ca") if ca else (),
         show_secrets=show_secrets,
@@ -125,15 +135,12 @@ def _key(file: str, passphrase_file: str | None) -> rsa.RSAPrivateKey | ec.Ellip
     from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
     data = _read(file)
-    passphrase = _read(passphrase_file).removesuffix(b"\n").removesuffix(b"\r") if passphrase_file else None
+    passphrase = key_passphrase(file, passphrase_file, data=data)
+    load = load_pem_private_key if b"-----BEGIN " in data else load_der_private_key
     try:
-        pem = b"-----BEGIN " in data
-        key = load_pem_private_key(data, passphrase) if pem else load_der_private_key(data, passphrase)
+        key = load(data, passphrase.encode() if passphrase else None)
     except TypeError:
-        hint = (
-            "its pass phrase is needed: --passphrase-file" if passphrase is None else "it has no pass phrase"
-        )
-        raise click.UsageError(f"--key: {file}: {hint}") from None
+        raise click.UsageError(f"--key: {file}: it has no pass phrase; leave out --passphrase-file") from None
     except (ValueError, UnsupportedAlgorithm):
         wrong = ", or the pass phrase is wrong" if passphrase else ""
         raise click.UsageError(f"--key: {file} is no private key that can be read{wrong}") from None

@@ -27,6 +27,7 @@ from scepflow.cli.certificates import (
     pin_line,
 )
 from scepflow.cli.invocation import Invocation, common_options, plugin_option, terminal_width
+from scepflow.cli.passphrases import key_passphrase, passphrase_option
 from scepflow.cli.progress import progress_for
 from scepflow.cli.results import delivery_as_dict, error_as_dict
 from scepflow.cli.words import plain_url, shout, with_exit_code
@@ -34,7 +35,7 @@ from scepflow.delivery import deliver_crl
 from scepflow.descriptions import describe_certificate, describe_crl
 from scepflow.errors import ScepflowError, SinkError
 from scepflow.inquiry import get_ca, get_capabilities, get_certificate, get_crl, get_next_ca
-from scepflow.options import PathTemplate
+from scepflow.options import PathTemplate, Secret
 from scepflow.pipeline import InvalidPipelineError, check_pipeline
 from scepflow.runner import System, make_run
 
@@ -71,11 +72,12 @@ def _query(command: _Command) -> _Command:
 
 def _signer_options(command: _Command) -> _Command:
     for option in (
+        passphrase_option,
         click.option(
             "--key",
             type=click.Path(dir_okay=False, path_type=Path),
             metavar="FILE",
-            help="Its private key, not encrypted; otherwise the key of [key].",
+            help="Its private key; otherwise the key of [key].",
         ),
         click.option(
             "--certificate",
@@ -245,11 +247,12 @@ def getcert(
     serial: int,
     certificate: Path | None,
     key: Path | None,
+    passphrase_file: str | None,
     as_json: bool,
     output: Path | None,
 ) -> int:
     """Get a certificate that the CA has issued."""
-    asked = _signed_by(_open(invocation, pipeline), certificate, key)
+    asked = _signed_by(_open(invocation, pipeline), certificate, key, passphrase_file=passphrase_file)
     try:
         found = get_certificate(asked.pipeline, serial, emit=asked.emit)
         if output:
@@ -278,6 +281,7 @@ def getcrl(
     serial: int | None,
     certificate: Path | None,
     key: Path | None,
+    passphrase_file: str | None,
     deliver: bool,
     as_json: bool,
     output: Path | None,
@@ -286,7 +290,7 @@ def getcrl(
 
     Its issuer and signature are checked before it is written or delivered.
     """
-    asked = _signed_by(_open(invocation, pipeline), certificate, key)
+    asked = _signed_by(_open(invocation, pipeline), certificate, key, passphrase_file=passphrase_file)
     try:
         crl = get_crl(asked.pipeline, serial, emit=asked.emit)
         if output:
@@ -302,15 +306,22 @@ def getcrl(
     return code
 
 
-def _signed_by(asked: _Asked, certificate: Path | None, key: Path | None) -> _Asked:
+def _signed_by(
+    asked: _Asked, certificate: Path | None, key: Path | None, *, passphrase_file: str | None
+) -> _Asked:
     """Return the pipeline with the signer that the command line names."""
+    if passphrase_file is not None and key is None:
+        raise click.UsageError("--passphrase-file needs --key.")
     if certificate is None:
         if key is not None:
             raise click.UsageError("--key needs --certificate.")
         return asked
     existing: Any = asked.registry.stage("signer", "existing")
+    passphrase = key_passphrase(str(key), passphrase_file) if key else None
     stage = existing(
-        certificate=PathTemplate(certificate.absolute()), key=PathTemplate(key.absolute()) if key else None
+        certificate=PathTemplate(certificate.absolute()),
+        key=PathTemplate(key.absolute()) if key else None,
+        passphrase=Secret(passphrase) if passphrase else None,
     )
     return replace(asked, pipeline=replace(asked.pipeline, signer=stage))
 
@@ -321,7 +332,8 @@ def _deliver(asked: _Asked, crl: x509.CertificateRevocationList) -> Sequence[Del
     deliveries = deliver_crl(asked.pipeline.sinks, crl, run, monotonic_s=system.monotonic_s)
     if not deliveries:
         raise SinkError(
-            "no sink of the pipeline takes a CRL", hint="isakmpd does; or write a file with --output"
+            "no sink of the pipeline takes a CRL",
+            hint='name a file: crl = "ca.crl" in a sink of the kind file; or write one with --output',
         )
     return deliveries
 

@@ -54,8 +54,9 @@ def _decode(data: bytes, reading: Reading) -> Decoded:
         document = documents[0]
         if len(documents) > 1:
             document = {"kind": "several", "title": f"{len(documents)} values", "values": documents}
-    if reading.means.key and not reading.enveloped:
-        reading.note("key-unused", "the key was not needed: nothing here is encrypted")
+    for code, what in (("key-unused", reading.means.key), ("challenge-unused", reading.means.challenge)):
+        if what and not reading.enveloped:
+            reading.note(code, f"the {code.partition('-')[0]} was not needed: nothing here is encrypted")
     document["notes"] = [{"code": note.code, "text": note.text} for note in reading.notes]
     return Decoded(document=document, error=reading.error)
 

@@ -1,18 +1,19 @@
-"""An EnvelopedData as it stands, and opened where the user's key fits (RFC 5652 §6 Enveloped-data Content Type).
+"""An EnvelopedData as it stands, and opened where the user's key or challenge fits (RFC 5652 §6 Enveloped-data Content Type).
 
 Opening tells what went wrong no better than the engine does. Must never hold:
-a use of the key that is not on the user's own machine and for the user's eyes.
+a use of either that is not on the user's own machine and for the user's eyes.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepflow.descriptions import name_of_der, oid_name
-from scepflow.engine import algorithms, asn1, ber, cms, envelopes, oids
+from scepflow.engine import algorithms, asn1, ber, cms, envelopes, oids, password
 from scepflow.engine.certificates import names_certificate
 from scepflow.errors import ProtocolError
 
@@ -21,22 +22,23 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-    from scepflow.decoding.reading import Reading
+    from scepflow.decoding.reading import Means, Reading
     from scepflow.engine.asn1 import TLV
 
 __all__ = ["identifier_of", "read_envelope"]
 
+_KEY_TRANSPORT, _PASSWORD = b"\x30", b"\xa3"
 _RECIPIENT_KINDS = {
-    b"\x30": "key transport",
+    _KEY_TRANSPORT: "key transport",
     b"\xa1": "key agreement",
     b"\xa2": "shared key",
-    b"\xa3": "password (the challenge)",
+    _PASSWORD: "password (the challenge)",
     b"\xa4": "other",
 }
 
 
 def read_envelope(data: bytes, reading: Reading) -> tuple[dict[str, Any], bytes | None]:
-    """Return what stands on an envelope, and what is in it if the key opens it.
+    """Return what stands on an envelope, and what is in it if it opens.
 
     Args:
         data: a ContentInfo with an EnvelopedData.
@@ -110,19 +112,33 @@ def _size_of(content: TLV, reading: Reading) -> int:
 
 def _recipient(value: TLV, reading: Reading) -> dict[str, Any]:
     kind = _RECIPIENT_KINDS.get(value.tag_bytes, f"unknown (tag {value.tag_bytes.hex()})")
-    if value.tag_bytes == b"\x30":
+    if value.tag_bytes == _KEY_TRANSPORT:
         return {"kind": kind} | _key_transport(value, reading)
-    if value.tag_bytes == b"\xa3":
-        info = asn1.decode(
-            asn1.PasswordRecipientInfo, b"\x30" + asn1.encode(value)[1:], "PasswordRecipientInfo"
-        )
-        derivation = info.key_derivation
-        return {
-            "kind": kind,
-            "key_derivation": oid_name(asn1.algorithm_parts(derivation)[0]) if derivation else "none",
-            "key_encryption": oid_name(asn1.algorithm_parts(info.key_encryption)[0]),
-        }
+    if value.tag_bytes == _PASSWORD:
+        return {"kind": kind} | _password(value)
     return {"kind": kind}
+
+
+def _password(value: TLV) -> dict[str, Any]:
+    info = asn1.decode(asn1.PasswordRecipientInfo, b"\x30" + asn1.encode(value)[1:], "PasswordRecipientInfo")
+    derivation = info.key_derivation
+    return {
+        **(_derivation(derivation) if derivation else {"key_derivation": "none"}),
+        "key_encryption": oid_name(asn1.algorithm_parts(info.key_encryption)[0]),
+    }
+
+
+def _derivation(identifier: list[TLV]) -> dict[str, Any]:
+    """Return how the challenge becomes a key, which says what a guess costs."""
+    oid, parameters = asn1.algorithm_parts(identifier)
+    shown: dict[str, Any] = {"key_derivation": oid_name(oid)}
+    if oid != oids.PBKDF2 or parameters is None:
+        return shown
+    with suppress(ProtocolError):
+        pbkdf2 = asn1.parse(parameters, asn1.Pbkdf2Params, "PBKDF2 parameters")
+        prf = asn1.algorithm_parts(pbkdf2.prf)[0] if pbkdf2.prf else oids.HMAC_SHA1
+        shown |= {"function": oid_name(prf), "iterations": pbkdf2.iterations}
+    return shown
 
 
 def _key_transport(value: TLV, reading: Reading) -> dict[str, Any]:
@@ -143,45 +159,60 @@ def _key_transport(value: TLV, reading: Reading) -> dict[str, Any]:
 
 
 def _open(data: bytes, reading: Reading) -> bytes | None:
-    """Return the content; failing that is an error of the reading, if a key was given."""
-    key = reading.means.key
-    if key is None:
+    """Return the content; failing that is an error of the reading, if a key or a challenge was given."""
+    means = reading.means
+    if means.key is None and means.challenge is None:
         return None
     try:
         envelope = envelopes.parse_envelope(data)
     except ProtocolError as error:
         reading.fail(ProtocolError(f"the envelope was not opened: {error.message}", hint=error.hint))
         return None
-    if isinstance(key, rsa.RSAPrivateKey):
-        for content in _contents(envelope, key, reading.means.certificate):
-            return content
-    reading.fail(
-        ProtocolError(
-            "the envelope does not open with this key",
-            hint="a request opens with the key of the CA or RA that receives it, a reply with the key that signed the request",
-        )
-    )
-    return None
-
-
-def _contents(
-    envelope: envelopes.Envelope, key: rsa.RSAPrivateKey, certificate: x509.Certificate | None
-) -> Iterator[bytes]:
-    """Yield what the recipients' content keys open: the certificate's, or all where none is given."""
-    for value in envelope.recipients:
-        if value.tag_bytes != b"\x30":
-            continue
-        info = asn1.parse(value, asn1.KeyTransRecipientInfo, "KeyTransRecipientInfo")
-        if certificate and not _is_for(info, certificate):
-            continue
-        try:
-            content_key = key.decrypt(info.encrypted_key, algorithms.key_transport_padding(info.algorithm))
-        except (ValueError, UnsupportedAlgorithm, ProtocolError):
-            continue
+    for content_key in _content_keys(envelope, means):
         content = algorithms.decrypt(envelope.cipher, content_key, envelope.iv, envelope.encrypted)
         # A key that does not fit gives random bytes, whose padding is right once in 256 times.
         if content is not None and content.startswith(b"\x30"):
-            yield content
+            return content
+    reading.fail(_not_opened(envelope, means))
+    return None
+
+
+def _not_opened(envelope: envelopes.Envelope, means: Means) -> ProtocolError:
+    """Return the error, with what to try instead."""
+    kinds = {value.tag_bytes for value in envelope.recipients}
+    given = " or ".join(name for name, what in (("key", means.key), ("challenge", means.challenge)) if what)
+    if means.challenge is None and _PASSWORD in kinds:
+        hint = "it opens with the challenge: --challenge-file"
+    elif means.key is None and _PASSWORD not in kinds:
+        hint = "it is for a key, not for a challenge: --key"
+    elif means.key is None:
+        hint = "the challenge of the request opens both the request and its reply"
+    else:
+        hint = (
+            "a request opens with the key of the CA or RA that receives it, "
+            "a reply with the key that signed the request"
+        )
+    return ProtocolError(f"the envelope does not open with this {given}", hint=hint)
+
+
+def _content_keys(envelope: envelopes.Envelope, means: Means) -> Iterator[bytes]:
+    """Yield what the recipients' infos open: those for the certificate, or all where none is given."""
+    for value in envelope.recipients:
+        if value.tag_bytes == _KEY_TRANSPORT and isinstance(means.key, rsa.RSAPrivateKey):
+            yield from _transported(value, means.key, means.certificate)
+        elif value.tag_bytes == _PASSWORD and means.challenge:
+            with suppress(ProtocolError):
+                found = password.open_recipient(value, means.challenge)
+                if found is not None:
+                    yield found
+
+
+def _transported(value: TLV, key: rsa.RSAPrivateKey, certificate: x509.Certificate | None) -> Iterator[bytes]:
+    info = asn1.parse(value, asn1.KeyTransRecipientInfo, "KeyTransRecipientInfo")
+    if certificate and not _is_for(info, certificate):
+        return
+    with suppress(ValueError, UnsupportedAlgorithm, ProtocolError):
+        yield key.decrypt(info.encrypted_key, algorithms.key_transport_padding(info.algorithm))
 
 
 def _is_for(info: asn1.KeyTransRecipientInfo, certificate: x509.Certificate) -> bool:

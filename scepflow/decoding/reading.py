@@ -30,12 +30,14 @@ class Means:
 
     Attributes:
         key: the private key that an envelope is for.
+        challenge: the challenge that an envelope for a password is for.
         certificate: its certificate, which says which recipient of several it is.
         ca: certificates that may have signed a reply, such as GetCACert's answer.
         show_secrets: whether challenges are shown.
     """
 
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | None = None
+    challenge: str | None = field(default=None, repr=False)
     certificate: x509.Certificate | None = None
     ca: tuple[x509.Certificate, ...] = ()
     show_secrets: bool = False

@@ -170,6 +170,7 @@ class _Check:
             sinks=sinks,
         )
         self.overwrites(pipeline)
+        self.written_keys(pipeline)
         return None if self.errors else pipeline
 
     def overwrites(self, pipeline: Pipeline) -> None:
@@ -190,6 +191,21 @@ class _Check:
                 f"{overwrite.name} is {overwrite.what}{place}, which would be lost",
                 "give each output a file of its own",
             )
+
+    def written_keys(self, pipeline: Pipeline) -> None:
+        """Find sinks that would write a key which cannot be written."""
+        for name, sink in pipeline.sinks.items() if not pipeline.key.exportable else ():
+            try:
+                refused = sink.writes_key()
+            except Exception as error:  # noqa: BLE001  # a stranger's class may raise anything
+                self.broken(("sink", name), "writes_key()", error)
+                continue
+            if refused:
+                self.error(
+                    ("sink", name),
+                    f'the sink {sanitise(name)} writes the private key, which [key] use = "{pipeline.key.stage_name()}" never gives away',
+                    'let it write certificates only, such as use = "file" with cert and chain',
+                )
 
     # -- tables
 

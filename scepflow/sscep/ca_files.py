@@ -5,14 +5,15 @@ Must never hold: a request to the CA; the files are all that is known of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scepflow.sscep.lines import oneline
 from scepflow.sscep.settings import Exit, SscepExit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cryptography import x509
 
@@ -32,14 +33,48 @@ class CaFiles:
         encryption: its certificate receives requests.
         anchor: file of the CA certificate that issues, or None when none is known.
         guessed: whether they were chosen among ``FILE-0``, ``FILE-1``, ….
-        subjects: subject of the certificate in each of these files, in OpenSSL's one-line form.
+        certificates: file → the certificate in it.
     """
 
     signing: str
     encryption: str
     anchor: str | None
     guessed: bool = False
-    subjects: tuple[tuple[str, str], ...] = ()
+    certificates: Mapping[str, x509.Certificate] = field(default_factory=dict)
+
+    @property
+    def issuer(self) -> x509.Name:
+        """Name of the CA that issues; of who signs replies when none is known."""
+        return self.certificates[self.anchor or self.signing].subject
+
+    def for_issuer(
+        self, name: x509.Name, named: x509.Certificate | None = None, *, file: str = ""
+    ) -> CaFiles:
+        """Return the same files with the CA of that name as the one that issues, if it is among them.
+
+        Args:
+            name: the CA's.
+            named: one more certificate that the user has named, or None.
+            file: its file.
+        """
+        from scepflow.engine.trust import is_ca
+
+        known = {**self.certificates, **({file: named} if named else {})}
+        fitting = [file for file, found in known.items() if found.subject == name and is_ca(found)]
+        return replace(self, certificates=known, anchor=fitting[0]) if fitting else self
+
+    def lines(self) -> Iterator[str]:
+        """Yield what ``-v`` says of the choice."""
+        if self.guessed:
+            yield f"using RA certificate: {self._subject(self.signing)}"
+            yield f"using RA encryption certificate: {self._subject(self.encryption)}"
+            if self.anchor is not None:
+                yield f"using issuer certificate: {self._subject(self.anchor)}"
+        if self.anchor is None:
+            yield "no CA certificate is known: the new certificate's issuer is not verified"
+
+    def _subject(self, file: str) -> str:
+        return oneline(self.certificates[file].subject)
 
 
 def find_ca_files(settings: Settings) -> CaFiles:
@@ -66,7 +101,7 @@ def find_ca_files(settings: Settings) -> CaFiles:
         encryption=encryption_file,
         anchor=_anchor(found, found[signing][1]),
         guessed=own is None,
-        subjects=tuple((file, oneline(certificate.subject)) for file, certificate in found),
+        certificates=dict(found),
     )
 
 
@@ -123,10 +158,3 @@ def _read(name: str) -> x509.Certificate | None:
 
 def _unreadable(settings: Settings, what: str, name: str) -> SscepExit:
     return SscepExit(Exit.FILE, stderr=(f"{settings.program}: cannot read {what} file {name}",))
-
-
-def oneline(name: x509.Name) -> str:
-    """Return a name as OpenSSL writes it in one line, such as ``/C=FI/O=Example/CN=CA``."""
-    from scepflow.text import sanitise
-
-    return sanitise("".join(f"/{part.rfc4514_attribute_name}={part.value!s}" for part in name))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from scepflow.options import Secret
 from scepflow.sscep.ca_files import find_ca_files
+from scepflow.sscep.engine import is_same_key, names_token, token_of, without_pin
 from scepflow.sscep.pipeline_of import pipeline_text
 from scepflow.sscep.settings import Operation, SscepExit
 
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scepflow.sscep.ca_files import CaFiles
+    from scepflow.sscep.engine import Token
     from scepflow.sscep.settings import Settings
 
 __all__ = ["commented_pipeline"]
 
 _PASSPHRASE = Secret({"env": "SSCEP_PASSPHRASE"})
+_PIN = Secret({"env": "SSCEP_PIN"})
+_MODULE = "/usr/lib/pkcs11/MODULE.so"
 _QUESTIONS = {
     Operation.GETCAPS: "scepflow getcaps PIPELINE",
     Operation.GETCA: "scepflow getca PIPELINE --output {ca_file}",
@@ -42,17 +46,45 @@ def commented_pipeline(settings: Settings, *, origin: str) -> str:
         files = find_ca_files(settings) if settings.ca_file else None
     except SscepExit:
         files = None
+    token, of_token = _token(settings)
     remarks = [
         f"From {origin}. Paths start where this file is.",
         *_missing(settings),
+        *of_token,
         *_lost(settings, files),
     ]
+    if settings.key is not None:
+        settings = replace(settings, key=without_pin(settings.key))
     if settings.passphrase is not None and settings.passphrase.is_literal:
         settings = replace(settings, passphrase=_PASSPHRASE)
     if settings.url is None:
         settings = replace(settings, url="http://pki.example.com/scep")
-    text = pipeline_text(settings, files)
+    text = pipeline_text(settings, files, token=token)
     return "".join(f"# {remark}\n" for remark in remarks) + "\n" + text
+
+
+def _token(settings: Settings) -> tuple[Token | None, list[str]]:
+    """Return the key on a token that ``-k`` names, its PIN taken out, and what is to be said of it."""
+    if not names_token(settings):
+        return None, []
+    try:
+        token = token_of(settings)
+    except SscepExit as end:
+        lines = (line.removeprefix(f"{settings.program}: ") for line in end.stderr_lines)
+        return None, [f"MISSING: the key (-k) on the token: {'; '.join(lines)}"]
+    remarks = ["The key stays on its token, for which scepflow needs: pip install 'scepflow[pkcs11]'"]
+    if token.module is None:
+        token = replace(token, module=_MODULE)
+        remarks.append("MISSING: the token's library (MODULE_PATH); fill in [key] module.")
+    if token.pin is not None and token.pin.is_literal:
+        token = replace(token, pin=_PIN)
+        remarks.append(
+            "The PIN is not copied: put it into the environment variable SSCEP_PIN, or into a file: "
+            'pin = { file = "…" }.'
+        )
+    if settings.old_key is not None and not is_same_key(settings):
+        remarks.append("-K: [signer] reads the old key from a file; it cannot be on the token.")
+    return token, remarks
 
 
 def _missing(settings: Settings) -> Iterator[str]:
@@ -95,7 +127,10 @@ def _lost(settings: Settings, files: CaFiles | None) -> Iterator[str]:
 def _options(settings: Settings) -> Iterator[str]:
     engine = settings.engine
     lines = (
-        (engine, "engine (-g): OpenSSL has none any more; use a key source for the token in [key]."),
+        (
+            engine and engine.id != "pkcs11",
+            "engine (-g): OpenSSL has none any more; use a key source for the token in [key].",
+        ),
         (settings.signer_output, "-L SelfSignedFile: the self-signed certificate is not written."),
         (settings.message_file, "-m: the message is not written; `scepflow run --dry-run` sends nothing."),
         (settings.resume, "-R Resume: not in a pipeline; `scepflow sscep enroll -R` goes on with a request."),

@@ -361,7 +361,9 @@ def _from_ini(reader: _IniReader, operation: Operation, *, engine: str | None, p
             value = reader.find(section, key.name) if section in ("sscep", f"sscep_{operation}") else None
             if value is not None:
                 found.setdefault(key.letter, value)
-    name = engine or found.get("g")
+    name, own = engine or found.get("g"), found.get("g")
+    if engine and own and engine not in reader.sections and reader.find(own, "engine_id") == engine:
+        name = own  # the file's section is about the engine that -g names
     return _configuration(
         found, _engine(reader, name, program=program, given=engine is not None) if name else None
     )

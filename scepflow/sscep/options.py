@@ -6,6 +6,7 @@ Must never hold: what an operation does, or a file that only an operation needs.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from scepflow.engine.urls import DEFAULT_PATH, check_url
@@ -16,6 +17,7 @@ from scepflow.sscep.settings import (
     MAX_POLL_S,
     MAX_POLLS,
     POLL_INTERVAL_S,
+    QUESTIONS,
     VERSION,
     Engine,
     Exit,
@@ -28,7 +30,7 @@ from scepflow.sscep.usage import usage_lines
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["address_lines", "opening_lines", "parse_arguments", "parse_serial"]
+__all__ = ["address_lines", "opening_lines", "parse_arguments", "parse_serial", "peer_of"]
 
 _FLAGS = frozenset("vdRhH")  # -h and -H are accepted and do nothing; -h is no help
 _WITH_VALUE = frozenset("uPpgfcCeESWiFkrKOlLtTnswMm")
@@ -77,7 +79,6 @@ _MISSING_FOR = {
     (Operation.GETCA, "c"): "missing CA certificate filename (-c)",
     (Operation.GETCRL, "w"): "missing crl file (-w)",
 }
-_QUERIES = (Operation.GETCERT, Operation.GETCRL)
 _INT_MAX = 2**31 - 1
 
 
@@ -161,10 +162,17 @@ def _configuration(
 ) -> Configuration:
     engine = values.get("g")
     if "f" not in values:
-        return Configuration(values={}, flags=frozenset(), engine=Engine(id=engine) if engine else None)
-    return load_configuration(
-        values["f"], operation=operation, program=program, environment=environment, engine=engine
-    )
+        configuration = Configuration(
+            values={}, flags=frozenset(), engine=Engine(id=engine) if engine else None
+        )
+    else:
+        configuration = load_configuration(
+            values["f"], operation=operation, program=program, environment=environment, engine=engine
+        )
+    module = environment.get("PKCS11_MODULE_PATH")  # where engine_pkcs11 looked as well
+    if module and configuration.engine and configuration.engine.module_path is None:
+        return replace(configuration, engine=replace(configuration.engine, module_path=module))
+    return configuration
 
 
 def _draft(
@@ -193,8 +201,8 @@ def _settings(
         _check_url(values["u"], program)
     algorithms, notes = _algorithms(values, program)
     passphrase = _passphrase(values["P"], program) if "P" in values else None
-    serial = parse_serial(values["s"]) if operation in _QUERIES and "s" in values else None
-    if serial is None and operation in _QUERIES and "s" in values:
+    serial = parse_serial(values["s"]) if operation in QUESTIONS and "s" in values else None
+    if serial is None and operation in QUESTIONS and "s" in values:
         _refuse(program, "error converting serial", code=Exit.SELF_SIGNED)
     _check_pair(values, operation, program)
     return Settings(
@@ -330,7 +338,7 @@ def _passphrase(source: str, program: str) -> Secret:
 def _check_pair(values: Mapping[str, str], operation: Operation, program: str) -> None:
     """Refuse half a renewal; a query may name a certificate (-O) without its key."""
     half = {"K", "O"} & values.keys()
-    if (operation == Operation.ENROLL and len(half) == 1) or (operation in _QUERIES and half == {"K"}):
+    if (operation == Operation.ENROLL and len(half) == 1) or (operation in QUESTIONS and half == {"K"}):
         _refuse(program, "-O also requires -K (and vice-versa)", code=Exit.FILE)
 
 
@@ -348,11 +356,22 @@ def opening_lines(settings: Settings) -> tuple[str, ...]:
 
 def address_lines(settings: Settings) -> tuple[str, ...]:
     """Return the lines in which -v shows where it connects to; a proxy is asked for the whole URL."""
-    if not settings.verbose or settings.url is None:
+    if not settings.verbose:
         return ()
-    p, url = settings.program, settings.url
+    p, url = settings.program, settings.url or ""
+    host, port = _peer(settings)
+    directory = url if settings.proxy else _address(url)["path"] or DEFAULT_PATH.removeprefix("/")
+    return (f"{p}: hostname: {host}", f"{p}: directory: {directory}", f"{p}: port: {port}")
+
+
+def peer_of(settings: Settings) -> str:
+    """Return host and port that are connected to: the proxy's, or the server's."""
+    host, port = _peer(settings)
+    return f"{host}:{port}"
+
+
+def _peer(settings: Settings) -> tuple[str, int]:
+    url = settings.url or ""
     parts = _address(settings.proxy or url)
     default = 443 if url.lower().startswith("https:") and not settings.proxy else 80
-    directory = url if settings.proxy else parts["path"] or DEFAULT_PATH.removeprefix("/")
-    port = default if parts["port"] is None else _atoi(parts["port"], 0)
-    return (f"{p}: hostname: {parts['host']}", f"{p}: directory: {directory}", f"{p}: port: {port}")
+    return parts["host"] or "", default if parts["port"] is None else _atoi(parts["port"], 0)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TextIO
 from scepflow.engine.messages import MessageType
 from scepflow.events import (
     CaAuthenticated,
-    CertificateIssued,
     CsrReady,
     Event,
     PollScheduled,
@@ -22,17 +21,16 @@ from scepflow.events import (
     Warned,
 )
 from scepflow.hookspecs import hookimpl
-from scepflow.sscep.ca_files import oneline
+from scepflow.sscep.exchanges import nonce_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cryptography import x509
-
+    from scepflow.engine.exchange import HttpResponse
     from scepflow.errors import RejectedError, ScepflowError
     from scepflow.sscep.settings import SscepExit
 
-__all__ = ["REASONS", "Screen", "certificate_lines", "fingerprint_line"]
+__all__ = ["REASONS", "Screen"]
 
 REASONS = (
     "Unrecognized or unsupported algorithm ident",
@@ -71,7 +69,9 @@ class Screen:
         self.is_verbose = verbose
         self.is_debug = debug
         self.transaction_id = ""
-        self._waiting = False  # for an answer that has not been told
+        self.reply: HttpResponse | None = None  # the latest, verified or not
+        self._unanswered = False  # a message has left, and no answer has been told
+        self._undecided = False  # nor what the CA has decided
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -82,9 +82,19 @@ class Screen:
         self._stdout.write(f"{line}\n")
         self._stdout.flush()
 
-    def verbose(self, text: str) -> None:
+    @property
+    def tells_more(self) -> bool:
+        """Whether ``-v`` or ``-d`` is on; a configuration file can turn ``-d`` on alone."""
+        return self.is_verbose or self.is_debug
+
+    def verbose(self, text: str, *, prefix: bool = True) -> None:
         """Print a line with ``-v`` only."""
         if self.is_verbose:
+            (self.say if prefix else self.raw)(text)
+
+    def debug(self, text: str) -> None:
+        """Print a line with ``-d`` only."""
+        if self.is_debug:
             self.say(text)
 
     def complain(self, text: str) -> None:
@@ -102,45 +112,51 @@ class Screen:
     @hookimpl
     def scepflow_event(self, event: Event) -> None:
         """Say what happened."""
-        for line in self._lines(event):
-            self.say(line)
-        if not self.is_verbose:
-            return
-        if isinstance(event, Warned):
-            self.complain(f"{event.text} ({event.code})")
-        for line in _details(event, self.transaction_id):
-            self.say(line)
+        match event:
+            case RequestSent():
+                self._unanswered = self._undecided = True
+                self.transaction_id = event.transaction_id
+                self.say(_SENDING.get(event.message_type, f"requesting certificate (#{event.poll})"))
+            case ReplyReceived():
+                self.replied(event.pki_status)
+            case SinkDelivered():
+                self.say(f"certificate written as {event.detail}")
+            case SinkFailed():
+                self.complain("cannot open cert file for writing")
+                self.complain(event.error)
+            case Warned() if self.is_verbose:
+                self.complain(f"{event.text} ({event.code})")
+        for line in _details(event):
+            self.verbose(line)
 
-    def _lines(self, event: Event) -> Iterator[str]:
-        if isinstance(event, RequestSent):
-            self._waiting, self.transaction_id = True, event.transaction_id
-            yield _SENDING.get(event.message_type, f"requesting certificate (#{event.poll})")
-        elif isinstance(event, ReplyReceived):
-            yield from self._reply(event.pki_status)
-        elif isinstance(event, SinkDelivered):
-            yield f"certificate written as {event.detail}"
-        elif isinstance(event, SinkFailed):
-            self.complain("cannot open cert file for writing")
-            self.complain(event.error)
-
-    def _reply(self, pki_status: str) -> Iterator[str]:
-        self._waiting = False
-        yield "valid response from server"
-        yield f"reply transaction id: {self.transaction_id}"
-        yield f"pkistatus: {pki_status}"
+    def answered(self) -> None:
+        """Say once that an answer has come, which sscep says before it reads it."""
+        if self._unanswered:
+            self._unanswered = False
+            self.say("valid response from server")
 
     def replied(self, pki_status: str) -> None:
-        """Tell a verified answer that no event has told: the CA said no, or not yet, to a question."""
-        if self._waiting:
-            for line in self._reply(pki_status):
+        """Say once what the CA has decided, in an answer that passed every check."""
+        if not self._undecided:
+            return
+        self.answered()
+        self._undecided = False
+        self.verbose("signature ok")
+        self.say(f"reply transaction id: {self.transaction_id}")
+        if self.is_verbose and self.reply is not None:
+            for line in nonce_lines(self.reply):
                 self.say(line)
+        self.say(f"pkistatus: {pki_status}")
 
     def rejected(self, error: RejectedError) -> None:
         """Tell a rejection."""
         self.replied("FAILURE")
         number = error.fail_info
-        known = number is not None and number < len(REASONS)
-        self.say(f"reason: {REASONS[number] if number is not None and known else error.message}")
+        if number is not None and number < len(REASONS):
+            self.say(f"reason: {REASONS[number]}")
+        else:
+            self.say(f"reason: {error.message}")
+            self.complain("cannot find failInfo" if number is None else "wrong failInfo in reply")
         if error.fail_info_text:
             self.say(f"reason of the CA: {error.fail_info_text}")
 
@@ -151,7 +167,7 @@ class Screen:
             self.complain(error.hint)
 
 
-def _details(event: Event, transaction_id: str) -> Iterator[str]:
+def _details(event: Event) -> Iterator[str]:
     """Yield what ``-v`` adds."""
     if isinstance(event, CsrReady):
         yield f"Read request for {event.subject or 'an empty subject'}"
@@ -162,65 +178,8 @@ def _details(event: Event, transaction_id: str) -> Iterator[str]:
         yield f"CA certificate: {event.subject}, by {event.by}"
         yield f"encrypting for: {event.recipient}"
     elif isinstance(event, RequestSent):
-        yield f"transaction id: {transaction_id}"
+        yield f"transaction id: {event.transaction_id}"
         yield f"{event.message_type} by {event.method}, {event.cipher}, {event.digest}"
         yield f"payload size: {event.size_bytes} bytes"
     elif isinstance(event, PollScheduled):
         yield f"waiting for {event.delay_s:.0f} secs"
-    elif isinstance(event, CertificateIssued):
-        yield "found certificate with"
-        yield f"  subject: '{event.subject}'"
-        yield f"  issuer: {event.issuer}"
-
-
-def fingerprint_line(certificate: x509.Certificate, digest: str) -> str:
-    """Return such as ``SHA256 fingerprint: AA:BB``.
-
-    Args:
-        certificate: whose DER is digested.
-        digest: scepflow's name, such as ``sha-256``.
-    """
-    from scepflow.engine.algorithms import Digest
-
-    printed = certificate.fingerprint(Digest(digest).hash()).hex(":").upper()
-    return f"{digest.replace('-', '').upper()} fingerprint: {printed}"
-
-
-def certificate_lines(certificate: x509.Certificate) -> Iterator[str]:
-    """Yield what sscep says of one certificate among several."""
-    yield f"  subject: {oneline(certificate.subject)}"
-    yield f"  issuer: {oneline(certificate.issuer)}"
-    yield f"  basic constraints: {_constraints(certificate)}"
-    yield f"  usage: {_usage(certificate)}"
-
-
-def _constraints(certificate: x509.Certificate) -> str:
-    from cryptography import x509
-
-    from scepflow.engine.certificates import find_extension
-
-    found = find_extension(certificate, x509.BasicConstraints)
-    if found is None:
-        return "(not included)"
-    length = "" if found.path_length is None else f", pathlen:{found.path_length}"
-    return f"CA:{str(found.ca).upper()}{length}"
-
-
-_USAGES = {
-    "digital_signature": "Digital Signature",
-    "content_commitment": "Non Repudiation",
-    "key_encipherment": "Key Encipherment",
-    "data_encipherment": "Data Encipherment",
-    "key_agreement": "Key Agreement",
-    "key_cert_sign": "Certificate Sign",
-    "crl_sign": "CRL Sign",
-}
-
-
-def _usage(certificate: x509.Certificate) -> str:
-    from scepflow.engine.trust import key_usage
-
-    usage = key_usage(certificate)
-    if usage is None:
-        return "(not included)"
-    return ", ".join(words for name, words in _USAGES.items() if getattr(usage, name))

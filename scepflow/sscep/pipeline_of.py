@@ -9,13 +9,14 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from scepflow.sscep.settings import Operation
+from scepflow.sscep.settings import QUESTIONS, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scepflow.options import Secret
     from scepflow.sscep.ca_files import CaFiles
+    from scepflow.sscep.engine import Token
     from scepflow.sscep.settings import Settings
 
 __all__ = ["DEFAULT_IDENTIFIER", "pipeline_text", "polls"]
@@ -24,28 +25,29 @@ DEFAULT_IDENTIFIER = "CAIdentifier"
 """What sscep says in GetCACert when it is not told."""
 
 _LEGACY = frozenset({"des-cbc", "blowfish-cbc", "md5"})
-_QUERIES = (Operation.GETCERT, Operation.GETCRL)
+_SIGNER_DIGESTS = ("sha-224", "sha-384", "sha-512")
+"""What the signer's own certificate may have but SHA-256; in MD5 or SHA-1 the library signs no certificate."""
 _DEFAULT_INTERVAL_S = 300
 
 _Table = dict[str, object]
 
 
-def pipeline_text(settings: Settings, files: CaFiles | None = None, *, mode: int = 0o644) -> str:
+def pipeline_text(settings: Settings, files: CaFiles | None = None, *, token: Token | None = None) -> str:
     """Return the pipeline that does what the settings ask for.
 
     Args:
         settings: the command; what it lacks is lacking in the pipeline too, or has its default.
         files: the CA's certificate files; None takes ``-c`` and ``-e`` as they are written.
-        mode: permissions of the certificate file.
+        token: the key on a token that ``-k`` names; None takes ``-k`` for a file.
     """
     tables = {
         "ca": _ca(settings, files),
         "transport": _transport(settings),
-        "key": _key(settings),
+        "key": _token_key(token) if token else _key(settings),
         "csr": _csr(settings),
-        "signer": _signer(settings),
+        "signer": _signer(settings, token),
         "poller": _poller(settings),
-        "sink.file": _sink(settings, mode),
+        "sink.file": _sink(settings),
     }
     return "\n".join(_lines({name: table for name, table in tables.items() if table}))
 
@@ -127,17 +129,27 @@ def _transport(settings: Settings) -> _Table:
     return {"use": "proxy", "url": _literal(proxy)}
 
 
-def _secret(secret: Secret | None) -> _Table:
+def _secret(option: str, secret: Secret | None) -> _Table:
     if secret is None or secret.is_literal:
         return {}
     kind, _, value = secret.origin.partition(" ")
-    return {"passphrase": {kind: value}}
+    return {option: {kind: value}}
 
 
 def _key(settings: Settings) -> _Table:
     if not settings.key:
         return {}
-    return {"use": "file", "path": _literal(settings.key), **_secret(settings.passphrase)}
+    return {"use": "file", "path": _literal(settings.key), **_secret("passphrase", settings.passphrase)}
+
+
+def _token_key(token: Token) -> _Table:
+    named = {"token": token.token, "slot": token.slot, "label": token.label, "id": token.id}
+    return {
+        "use": "pkcs11",
+        "module": _literal(token.module or ""),
+        **{option: value for option, value in named.items() if value is not None},
+        **_secret("pin", token.pin),
+    }
 
 
 def _csr(settings: Settings) -> _Table:
@@ -149,16 +161,21 @@ def _csr(settings: Settings) -> _Table:
     }
 
 
-def _signer(settings: Settings) -> _Table:
+def _signer(settings: Settings, token: Token | None) -> _Table:
     """Return whose certificate signs; sscep takes one that has expired as well."""
-    passphrase = _secret(settings.passphrase)
-    if settings.operation in _QUERIES and settings.local_certificate:
+    passphrase = _secret("passphrase", settings.passphrase)
+    if settings.operation in QUESTIONS and settings.local_certificate:
         own = _literal(settings.local_certificate)
         return {"use": "existing", "certificate": own, "allow_expired": True}
     if settings.operation == Operation.ENROLL and settings.old_certificate and settings.old_key:
-        old = {"certificate": _literal(settings.old_certificate), "key": _literal(settings.old_key)}
-        return {"use": "existing", **old, **passphrase, "allow_expired": True}
-    return {"use": "self-signed"} if settings.operation == Operation.ENROLL else {}
+        old: _Table = {"use": "existing", "certificate": _literal(settings.old_certificate)}
+        if not (token and settings.old_key == settings.key):  # which is the key of [key]
+            old |= {"key": _literal(settings.old_key), **passphrase}
+        return old | {"allow_expired": True}
+    if settings.operation != Operation.ENROLL:
+        return {}
+    digest = {"digest": settings.digest} if settings.digest in _SIGNER_DIGESTS else {}
+    return {"use": "self-signed", **digest}
 
 
 def _poller(settings: Settings) -> _Table:
@@ -173,11 +190,11 @@ def _poller(settings: Settings) -> _Table:
     }
 
 
-def _sink(settings: Settings, mode: int) -> _Table:
+def _sink(settings: Settings) -> _Table:
     """Return where the certificate goes; a question writes its answer itself, but every pipeline has a sink."""
     enrolled = settings.operation == Operation.ENROLL
     name = settings.local_certificate if enrolled else settings.output
-    return {"cert": _literal(name or "certificate.pem"), "mode": f"{mode:04o}"}
+    return {"cert": _literal(name or "certificate.pem")}
 
 
 def _literal(text: str) -> str:

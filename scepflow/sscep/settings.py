@@ -18,6 +18,7 @@ __all__ = [
     "MAX_POLLS",
     "MAX_POLL_S",
     "POLL_INTERVAL_S",
+    "QUESTIONS",
     "VERSION",
     "Engine",
     "Exit",
@@ -43,6 +44,10 @@ class Operation(StrEnum):
     GETCERT = "getcert"
     GETCRL = "getcrl"
     GETNEXTCA = "getnextca"
+
+
+QUESTIONS = (Operation.GETCERT, Operation.GETCRL)
+"""What a certificate of ours signs, and issues nothing."""
 
 
 class Exit:

@@ -1,6 +1,6 @@
-"""Stages of this process around the pipeline's own: the way to the CA, watched; the signer, with ``-L`` and a steady serial.
+"""Stages of this process: the way to the CA, watched; the signer, with ``-L`` and a steady serial; the file ``-l``.
 
-Must never hold: a message's content; both hand on what the installed stages make.
+Must never hold: a message's content; the first two hand on what the installed stages make.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 from typing import TYPE_CHECKING, Any
 
-from scepflow.errors import ScepflowError, TransportError
+from scepflow.errors import ScepflowError, SinkError, TransportError
+from scepflow.sscep.exchanges import message_of, tell_received, tell_sent
+from scepflow.sscep.files import write_output
 from scepflow.sscep.settings import Exit, SscepExit
-from scepflow.stages import Signer, Transport
+from scepflow.stages import OutputSink, Signer, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from scepflow.engine.exchange import HttpRequest, HttpResponse
-    from scepflow.engine.identity import SigningIdentity
+    from scepflow.engine.identity import Credential, SigningIdentity
+    from scepflow.sscep.output import Screen
     from scepflow.stages import Connection, PrivateKey, Run
 
-__all__ = ["CommandEnded", "SteadySigner", "WatchedTransport", "Wire", "message_of"]
+__all__ = ["CertificateFile", "CommandEnded", "SteadySigner", "WatchedTransport", "Wire"]
 
 
 class CommandEnded(ScepflowError):  # noqa: N818  # which may be what was asked for
@@ -43,14 +46,16 @@ class Wire:
     """What passes between us and the CA, over all connections of one command.
 
     Attributes:
-        verbose: is told a line for each step.
+        screen: where every step is told.
+        peer: host and port that are connected to, the proxy's if there is one.
         wait_s: seconds in all to try again when no answer comes.
         sleep: waits.
         take: is given the message instead of the CA, or None to send it.
         answers: the last response to each operation.
     """
 
-    verbose: Callable[[str], None]
+    screen: Screen
+    peer: str
     wait_s: int = 0
     sleep: Callable[[float], None] = lambda _seconds: None
     take: Callable[[bytes], None] | None = None
@@ -63,9 +68,9 @@ class Wire:
         if request.operation == "PKIOperation" and self.take:
             self.take(message_of(request))
             raise CommandEnded(SscepExit(Exit.SUCCESS))
+        tell_sent(self.screen, request)
         response = self._persist(connection, request)
-        kind = response.headers.get("content-type") or "missing"
-        self.verbose(f"server response status code: {response.status}, MIME header: {kind}")
+        tell_received(self.screen, request, response)
         self.answers[request.operation] = response
         return response
 
@@ -74,7 +79,7 @@ class Wire:
         left_s, pause_s = self.wait_s, 1
         while True:
             try:
-                self.verbose(f"connecting to {_peer(request.url)}")
+                self.screen.verbose(f"connecting to {self.peer}")
                 return connection.send(request)
             except TransportError as error:
                 if left_s <= 0 or not error.retryable:
@@ -82,23 +87,6 @@ class Wire:
             pause_s = min(pause_s, left_s)
             self.sleep(pause_s)
             left_s, pause_s = left_s - pause_s, pause_s + 1
-
-
-def _peer(url: str) -> str:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-
-
-def message_of(request: HttpRequest) -> bytes:
-    """Return the pki_message in DER, from a POST's body or a GET's address."""
-    if request.body:
-        return request.body
-    from base64 import b64decode
-    from urllib.parse import parse_qs, urlsplit
-
-    return b64decode(parse_qs(urlsplit(request.url).query)["message"][0])
 
 
 class WatchedTransport(Transport, frozen=True, kw_only=True, tag="sscep-watched"):
@@ -143,3 +131,29 @@ class SteadySigner(Signer, frozen=True, kw_only=True, tag="sscep-signer"):
         )
         self.ready(identity.certificate)
         return identity
+
+
+class CertificateFile(OutputSink, frozen=True, kw_only=True, tag="sscep-file"):
+    """The certificate alone, PEM, where ``-l`` names a file, a link to one or a device.
+
+    Attributes:
+        name: the file.
+        ready: is given the credential before it is written.
+    """
+
+    name: str
+    ready: Any
+
+    def write(self, issued: Credential, run: Run) -> None:  # noqa: ARG002  # the file is named from where the command runs
+        """Write the certificate."""
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        self.ready(issued)
+        try:
+            write_output(self.name, issued.certificate.public_bytes(Encoding.PEM))
+        except OSError as error:
+            raise SinkError(f"{self.name}: {error.strerror}") from None
+
+    def describe(self) -> str:
+        """Return the file's name."""
+        return self.name

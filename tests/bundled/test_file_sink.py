@@ -1,10 +1,13 @@
+import os
 import subprocess
+from datetime import timedelta
 from shutil import which
 
 import msgspec
 import pytest
-from credential_fixtures import ec_key, make_credential, make_run, mode_of, tree
+from credential_fixtures import NOW, ec_key, make_credential, make_run, mode_of, name, tree
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from scepflow.engine.identity import Credential
@@ -97,8 +100,8 @@ def test_key_format_chooses_the_encoding(tmp_path, key_format, key, header):
 
 def test_a_passphrase_encrypts_the_key(tmp_path):
     issued = write(tmp_path, key=P("k"), combined=P("kc"), key_passphrase=Secret("grün"))
-    for name in ("k", "kc"):
-        pem = (tmp_path / name).read_bytes()
+    for file in ("k", "kc"):
+        pem = (tmp_path / file).read_bytes()
         assert b"BEGIN ENCRYPTED PRIVATE KEY" in pem
         assert b"BEGIN PRIVATE KEY" not in pem
         key = load_pem_private_key(pem, "grün".encode())
@@ -150,6 +153,8 @@ def test_a_renewal_replaces_every_file(tmp_path):
     ("options", "message"),
     [
         ({}, "writes nothing"),
+        ({"crl": P("a")}, "writes nothing of a new certificate"),
+        ({"cert": P("a"), "crl": P("./a")}, "cert and crl name the same file"),
         ({"key": P("a"), "cert": P("./a")}, "key and cert name the same file"),
         ({"chain": P("a"), "format": "der"}, "chain cannot be DER"),
         ({"combined": P("a"), "cert": P("b"), "format": "der"}, "combined cannot be DER"),
@@ -219,3 +224,54 @@ def test_check_finds_what_would_fail_and_changes_nothing(tmp_path):
 
 def test_describe_names_the_files():
     assert FileSink(key=P("etc/gw.key"), cert=P("etc/gw.crt")).describe() == "etc/gw.key, etc/gw.crt"
+
+
+# -- CRLs
+
+
+def make_crl(issuer="Example CA"):
+    builder = x509.CertificateRevocationListBuilder(name(issuer), NOW, NOW + timedelta(days=1))
+    return builder.sign(ec_key(2), SHA256())
+
+
+@pytest.mark.parametrize(
+    ("encoding", "load"), [("pem", x509.load_pem_x509_crl), ("der", x509.load_der_x509_crl)]
+)
+def test_a_crl_goes_to_its_file_with_the_mode_of_what_is_public(tmp_path, encoding, load):
+    sink = FileSink(key=P("k"), crl=P("ca.crl"), format=encoding, mode=FileMode("0640"), group=os.getegid())
+    assert sink.write_crl(make_crl(), make_run(tmp_path)) == "ca.crl"
+    assert load((tmp_path / "ca.crl").read_bytes()).issuer == name("Example CA")
+    assert mode_of(tmp_path / "ca.crl") == 0o640
+    assert list(tree(tmp_path)) == ["ca.crl"]
+
+
+def test_a_newer_crl_replaces_the_old_one_and_a_certificate_leaves_it_alone(tmp_path):
+    sink = FileSink(cert=P("c"), crl=P("crl"))
+    run = make_run(tmp_path)
+    sink.write_crl(make_crl(), run)
+    newer = make_crl("Other CA")
+    sink.write_crl(newer, run)
+    sink.write(make_credential(), run)
+    assert x509.load_pem_x509_crl((tmp_path / "crl").read_bytes()) == newer
+    assert (sink.describe(), sink.outputs_at()) == ("c", ("c", "crl"))
+
+
+def test_a_file_sink_without_a_place_for_a_crl_takes_none(tmp_path):
+    assert FileSink(cert=P("c")).write_crl(make_crl(), make_run(tmp_path)) is None
+    assert tree(tmp_path) == {}
+
+
+def test_only_the_directories_of_a_crl_are_made_for_it(tmp_path):
+    options = {"cert": P("certs/c"), "crl": P("crls/deep/ca.crl")}
+    run = make_run(tmp_path)
+    with pytest.raises(SinkError, match="no such directory"):
+        FileSink(**options).check(run)
+    with pytest.raises(SinkError, match="no such file or directory"):
+        FileSink(**options).write_crl(make_crl(), run)
+    sink = FileSink(**options, make_directories=True)
+    sink.check(run)
+    sink.write_crl(make_crl(), run)
+    assert mode_of(tmp_path / "crls" / "deep") == 0o755
+    assert not (tmp_path / "certs").exists()
+    sink.write(make_credential(), run)
+    assert (tmp_path / "certs" / "c").exists()

@@ -1,10 +1,12 @@
 """``scepflow decode``: a tree or one JSON document, and secrets only on request."""
 
 import json
+import os
 import secrets
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -18,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from scepflow.engine import envelopes, messages, oids
+from scepflow.engine import cms, envelopes, messages, oids
 from scepflow.engine.algorithms import Cipher, Digest
 from scepflow.engine.exchange import HttpRequest
 from scepflow.engine.identity import SigningIdentity
@@ -146,7 +148,7 @@ def test_a_key_with_a_pass_phrase_is_opened_from_a_file(scepflow, exchange):
     for options, words in (
         ((), "its pass phrase is needed: --passphrase-file"),
         (("--passphrase-file", "wrong"), "or the pass phrase is wrong"),
-        (("--passphrase-file", "missing"), "cannot read missing"),
+        (("--passphrase-file", "missing"), "cannot read the secret (file missing): No such file"),
     ):
         said = scepflow(*reply, *options)
         assert said.exit_code == 64
@@ -188,3 +190,60 @@ def test_what_is_nothing_of_scep_exits_5(scepflow, folder):
     assert said.exit_code == 5
     assert said.stdout == ""
     assert "a web page" in said.stderr
+
+
+def test_a_reply_for_a_password_is_opened_by_the_challenge_in_a_file(scepflow, exchange):
+    device = self_signed(ec.generate_private_key(ec.SECP256R1()))
+    sealed = envelopes.build_envelope(
+        cms.build_certs_only([device.certificate]),
+        recipient=device.certificate,
+        cipher=Cipher.AES128,
+        random_bytes=secrets.token_bytes,
+        challenge_password=CHALLENGE,
+    )
+    (exchange / "sealed.der").write_bytes(sealed)
+    (exchange / "challenge").write_text(f"{CHALLENGE}\n")
+    said = scepflow("decode", "sealed.der", "--challenge-file", "challenge")
+    assert said.exit_code == 0
+    assert "subject CN=gw1" in " ".join(said.stdout.split())
+    assert CHALLENGE not in said.output
+    (exchange / "wrong").write_text("another word\n")
+    said = scepflow("decode", "sealed.der", "--challenge-file", "wrong")
+    assert said.exit_code == 5
+    assert "the envelope does not open with this challenge" in said.stderr
+    assert "another word" not in said.output
+    assert "--challenge-file" in scepflow("decode", "sealed.der", "--key", "device.key").stderr
+
+
+def test_a_secret_that_cannot_be_used_is_a_usage_error(scepflow, exchange):
+    (exchange / "empty").write_text("\n")
+    for options, words in (
+        (("--challenge-file", "missing"), "--challenge-file: cannot read the secret (file missing)"),
+        (("--challenge-file", "empty"), "--challenge-file: the secret (file empty) is empty"),
+        (("--passphrase-file", "empty"), "--passphrase-file needs --key."),
+    ):
+        said = scepflow("decode", "reply.der", *options)
+        assert said.exit_code == 64
+        assert words in " ".join(said.stderr.split())
+
+
+VECTORS = Path(
+    os.environ.get("SCEPFLOW_VECTORS") or Path(__file__).parents[2].resolve().parent / "shared" / "vectors"
+)
+
+
+@pytest.mark.skipif(
+    not VECTORS.is_dir(), reason="set SCEPFLOW_VECTORS to a folder with messages of other programs"
+)
+def test_every_message_of_another_program_is_shown_as_a_tree_and_as_json(scepflow):
+    files = [path for path in VECTORS.iterdir() if path.suffix in {".der", ".p7", ".pem", ".b64"}]
+    assert files
+    for path in files:
+        said = scepflow("decode", path)
+        assert (said.exit_code, said.stderr) == (0, ""), path.name
+        first = said.stdout.splitlines()[0]
+        document = json.loads(scepflow("decode", "--json", path).stdout)
+        assert document["exit_code"] == 0
+        assert document["signature"]["verdict"] == "right"
+        assert f": {document['message_type']['name']}, a {document['kind']}" in first
+        assert document["envelope"]["cipher"] in said.stdout

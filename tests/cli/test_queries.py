@@ -6,6 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from scepflow.cli.queries import _write
 from scepflow.engine.trust import fingerprint
@@ -273,3 +279,44 @@ def test_questions_come_to_a_ca_on_loopback(scepflow, served, folder):
     responder.authority.revoke(serial, now=datetime.now(UTC))
     said = scepflow("getcrl", *options)
     assert rows(said.stdout)["revoked"] == "1 certificate"
+
+
+# -- keys with a pass phrase, and CRLs in files
+
+
+def test_an_encrypted_key_signs_with_its_pass_phrase(scepflow, enrolled, folder):
+    certificate, (file, *_) = enrolled
+    key = load_pem_private_key((folder / "device.key").read_bytes(), None)
+    how = BestAvailableEncryption(b"sesame word")
+    (folder / "locked.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how))
+    (folder / "locked.key").chmod(0o600)
+    (folder / "pass").write_text("sesame word\n")
+    (folder / "wrong").write_text("another word\n")
+    options = (file, "--certificate", "gw1.pem", "--key", "locked.key")
+    for command in (("getcrl",), ("getcert", "--serial", f"{certificate.serial_number:x}")):
+        said = scepflow(*command, *options, "--passphrase-file", "pass")
+        assert said.exit_code == 0
+        said = scepflow(*command, *options)
+        assert said.exit_code == 64
+        assert "locked.key: its pass phrase is needed: --passphrase-file" in " ".join(said.stderr.split())
+        said = scepflow(*command, *options, "--passphrase-file", "wrong")
+        assert said.exit_code == 78
+        assert "wrong passphrase" in said.stderr
+        assert "another word" not in said.output
+
+
+def test_a_pass_phrase_without_a_key_is_a_usage_error(scepflow, enrolled):
+    said = scepflow("getcrl", enrolled[1][0], "--certificate", "gw1.pem", "--passphrase-file", "pass")
+    assert said.exit_code == 64
+    assert "--passphrase-file needs --key" in said.stderr
+
+
+def test_the_crl_goes_to_the_file_that_a_pipeline_names(scepflow, write, folder, current_authority):
+    file = write("files.toml", 'crl = "crls/ca.crl"', "make_directories = true")
+    assert scepflow("run", "-q", file).exit_code == 0
+    assert not (folder / "crls").exists()
+    said = scepflow("getcrl", file, "--certificate", "gw1.pem", "--deliver")
+    assert said.exit_code == 0
+    assert rows(said.stdout)["delivered"] == "file: crls/ca.crl"
+    crl = x509.load_pem_x509_crl((folder / "crls/ca.crl").read_bytes())
+    assert crl.is_signature_valid(current_authority.certificate.public_key())

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from cryptography import x509
@@ -64,12 +65,12 @@ GetCrlFile = ./crl.crl
 
 
 @pytest.fixture
-def sscep(tmp_path):
-    """Run the command as a script would; gives exit code, stdout and stderr."""
+def scepflow(tmp_path):
+    """Run the command in a process of its own; gives exit code, stdout and stderr."""
 
     def run(*arguments):
         done = subprocess.run(
-            [sys.executable, "-m", "scepflow", "sscep", *map(str, arguments)],
+            [sys.executable, "-m", "scepflow", *map(str, arguments)],
             cwd=tmp_path,
             env={**os.environ, "SCEPFLOW_STATE_DIR": str(tmp_path / "state")},
             stdin=subprocess.DEVNULL,
@@ -81,6 +82,12 @@ def sscep(tmp_path):
         return done.returncode, done.stdout, done.stderr
 
     return run
+
+
+@pytest.fixture
+def sscep(scepflow):
+    """Run an sscep command as a script would."""
+    return partial(scepflow, "sscep")
 
 
 def write_configuration(tmp_path, template, url, *, renewal=False):
@@ -138,6 +145,39 @@ def test_the_six_steps_run_from_one_file(template, sscep, tmp_path):
         assert second.public_key() != first.public_key()
         assert responder.requests[-1].certificates[0] == first
         assert not list((tmp_path / "state").rglob("*.pem"))
+
+
+@pytest.mark.parametrize("template", [CLASSIC, INI], ids=["classic", "ini"])
+def test_the_file_of_the_six_steps_becomes_a_pipeline_that_enrolls_and_renews(
+    template, sscep, scepflow, tmp_path
+):
+    responder = Responder(Authority.create(now=datetime.now(UTC) - timedelta(days=1)), Knobs(pending=2))
+    with serve(responder) as server:
+        write_configuration(tmp_path, template, server.url)
+        assert sscep("mkrequest", "-dns", "gw.example.com", "secret")[0] == 0
+        assert sscep("getca", "-f", "sscep.conf")[0] == 0
+        code, toml, stderr = scepflow("import", "sscep", "sscep.conf")
+        assert (code, stderr) == (0, "")
+        (tmp_path / "gw.toml").write_text(toml)
+        assert scepflow("validate", "gw.toml")[0] == 0
+        code, _, stderr = scepflow("run", "gw.toml")
+        assert code == 0, stderr
+        first = read_certificate(tmp_path / "local.crt")
+        assert [int(request.message_type) for request in responder.requests] == [19, 20, 20]
+
+        responder.knobs = Knobs()
+        (tmp_path / "local.key").rename(tmp_path / "old.key")
+        (tmp_path / "local.crt").rename(tmp_path / "old.crt")
+        assert sscep("mkrequest", "-dns", "gw.example.com")[0] == 0
+        write_configuration(tmp_path, template, server.url, renewal=True)
+        code, toml, stderr = scepflow("import", "sscep", "sscep.conf")
+        assert (code, stderr) == (0, "")
+        (tmp_path / "renewal.toml").write_text(toml)
+        assert scepflow("validate", "renewal.toml")[0] == 0
+        code, _, stderr = scepflow("run", "renewal.toml")
+        assert code == 0, stderr
+        assert read_certificate(tmp_path / "local.crt").public_key() != first.public_key()
+        assert responder.requests[-1].certificates[0] == first
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from scepflow.hookspecs import hookimpl
 from scepflow.options import Secret
 from scepflow.pipeline import InvalidPipelineError, check_pipeline, load_pipeline
 from scepflow.pipeline.validate import DEFAULT_USE, this_host
-from scepflow.stages import KINDS, OutputSink
+from scepflow.stages import KINDS, KeySource, OutputSink
 
 
 @pytest.fixture
@@ -478,12 +478,56 @@ class BrokenOutputs(OutputSink, tag="broken"):
         raise RuntimeError("boom")
 
 
+class BrokenKey(OutputSink, tag="broken-key"):
+    def write(self, issued, run): ...
+
+    def writes_key(self):
+        raise RuntimeError("boom")
+
+
+class KeyWriter(OutputSink, tag="key-writer"):
+    def write(self, issued, run): ...
+
+    def writes_key(self):
+        return True
+
+
+class SealedKey(KeySource, tag="sealed"):
+    """A key that cannot be written."""
+
+    exportable = False
+
+    def obtain(self, run): ...
+
+
 class BrokenSinks:
     @hookimpl
     def scepflow_sinks(self):
-        return [BrokenOutputs]
+        return [BrokenOutputs, BrokenKey, KeyWriter]
+
+    @hookimpl
+    def scepflow_key_sources(self):
+        return [SealedKey]
 
 
 def test_a_sink_that_cannot_name_its_outputs_is_an_error_and_no_crash(check, registry, good):
     registry.register(BrokenSinks(), "broken")
     assert only(check(good + "[sink.broken]\n")).message == "outputs_at() is broken: RuntimeError: boom"
+
+
+def test_a_sink_does_not_write_a_key_that_cannot_be_written(check, registry, good):
+    registry.register(BrokenSinks(), "broken")
+    text = good + "[sink.key-writer]\n"
+    assert check(text).pipeline
+    error = only(check(f'[key]\nuse = "sealed"\n{text}'))
+    assert (error.where, error.line) == ("sink.key-writer", 11)
+    assert (
+        error.message
+        == 'the sink key-writer writes the private key, which [key] use = "sealed" never gives away'
+    )
+
+
+def test_a_sink_that_cannot_say_whether_it_writes_the_key_is_an_error_and_no_crash(check, registry, good):
+    registry.register(BrokenSinks(), "broken")
+    report = check('[key]\nuse = "sealed"\n' + good + "[sink.broken-key]\n")
+    assert only(report).message == "writes_key() is broken: RuntimeError: boom"

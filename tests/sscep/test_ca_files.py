@@ -6,8 +6,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepflow.sscep.ca_files import choose
+from scepflow.sscep.ca_files import CaFiles, choose, find_ca_files
+from scepflow.sscep.settings import Operation, Settings
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 KEY_USAGES = (
@@ -23,7 +25,7 @@ KEY_USAGES = (
 )
 
 
-def certificate(subject, issuer, *usages):
+def certificate(subject, issuer, *usages, constraints=None):
     names = [x509.Name.from_rfc4514_string(f"CN={name}") for name in (subject, issuer)]
     builder = x509.CertificateBuilder(subject_name=names[0], issuer_name=names[1]).public_key(
         KEY.public_key()
@@ -34,6 +36,8 @@ def certificate(subject, issuer, *usages):
         builder = builder.add_extension(
             x509.KeyUsage(**{name: name in usages for name in KEY_USAGES}), critical=True
         )
+    if constraints:
+        builder = builder.add_extension(constraints, critical=True)
     return builder.sign(KEY, hashes.SHA256())
 
 
@@ -57,3 +61,53 @@ ROOT = certificate("Root", "Root", "key_cert_sign")
 )
 def test_the_choice_is_sscep_s(certificates, expected):
     assert choose(certificates) == expected
+
+
+def named(anchor="sub", **more):
+    files = {"sign": SIGN, "encrypt": ENCRYPT, "sub": SUB, "root": ROOT}
+    return CaFiles(signing="sign", encryption="encrypt", anchor=anchor, certificates=files, **more)
+
+
+def test_a_choice_is_told_and_so_is_a_ca_that_is_not_known():
+    assert list(named().lines()) == []
+    assert list(named(guessed=True).lines()) == [
+        "using RA certificate: /CN=RA Sign",
+        "using RA encryption certificate: /CN=RA Enc",
+        "using issuer certificate: /CN=Sub",
+    ]
+    assert list(named(None, guessed=True).lines())[2:] == [
+        "no CA certificate is known: the new certificate's issuer is not verified"
+    ]
+
+
+def test_the_issuer_is_the_ca_s_name_or_that_of_who_signs():
+    assert (named().issuer, named(None).issuer) == (SUB.subject, SIGN.subject)
+
+
+CA_SUB, CA_ROOT = (
+    certificate(name, "Root", "key_cert_sign", constraints=x509.BasicConstraints(ca=True, path_length=None))
+    for name in ("Sub", "Root")
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "anchor"), [("Root", "root"), ("Sub", "sub"), ("RA Sign", "sub"), ("Else", "sub")]
+)
+def test_a_question_may_be_about_another_ca_of_the_files(wanted, anchor):
+    files = {"sign": SIGN, "root": CA_ROOT, "sub": CA_SUB}
+    found = CaFiles(signing="sign", encryption="sign", anchor="sub", certificates=files)
+    assert found.for_issuer(x509.Name.from_rfc4514_string(f"CN={wanted}")).anchor == anchor
+
+
+def test_a_question_may_be_about_a_ca_that_is_named_for_it():
+    found = CaFiles(signing="sign", encryption="sign", anchor=None, certificates={"sign": SIGN})
+    found = found.for_issuer(CA_ROOT.subject, CA_ROOT, file="root")
+    assert (found.anchor, found.issuer) == ("root", CA_ROOT.subject)
+
+
+def test_no_more_than_twenty_files_are_looked_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(21):
+        (tmp_path / f"ca.crt-{number}").write_bytes(ROOT.public_bytes(Encoding.PEM))
+    settings = Settings(program="sscep", operation=Operation.ENROLL, ca_file="ca.crt")
+    assert len(find_ca_files(settings).certificates) == 20

@@ -334,7 +334,11 @@ def test_an_engine_has_its_section_s_settings_and_hides_its_pin(load):
 
 
 def test_an_engine_named_on_the_command_line_needs_no_section(load):
-    assert load(ENGINE, engine="pkcs11").engine == Engine(id="pkcs11", pin="1234")
+    assert load(ENGINE, engine="capi").engine == Engine(id="capi")
+
+
+def test_an_engine_named_on_the_command_line_has_the_section_that_is_about_it(load):
+    assert load(ENGINE, engine="pkcs11") == load(ENGINE)
     assert load(ENGINE, engine="token").engine.module_path == "/usr/lib/softhsm.so"
     assert load("URL = u\n").engine is None
 

@@ -203,48 +203,7 @@ def test_polling_has_sscep_s_defaults():
     assert settings.wait_s == 0
 
 
-# -- what must be there (reference: required options)
-
-MISSING = [
-    ("getcaps", "-u", "missing URL (-u)"),
-    ("getca", "-c", "missing CA certificate filename (-c)"),
-    ("getca", "-u", "missing URL (-u)"),
-    ("getnextca", "-c", "missing CA certificate (-c)"),
-    ("getnextca", "-C", "missing nextCA certificate chain filename (-C)"),
-    ("getnextca", "-u", "missing URL (-u)"),
-    ("enroll", "-c", "missing CA certificate (-c)"),
-    ("enroll", "-k", "missing private key (-k)"),
-    ("enroll", "-r", "missing request (-r)"),
-    ("enroll", "-l", "missing local cert (-l)"),
-    ("enroll", "-u", "missing URL (-u)"),
-    ("getcert", "-c", "missing CA certificate (-c)"),
-    ("getcert", "-l", "missing local cert (-l)"),
-    ("getcert", "-s", "missing serial no (-s)"),
-    ("getcert", "-w", "missing cert file (-w)"),
-    ("getcert", "-k", "missing private key (-k)"),
-    ("getcert", "-u", "missing URL (-u)"),
-    ("getcrl", "-c", "missing CA certificate (-c)"),
-    ("getcrl", "-l", "missing local cert (-l)"),
-    ("getcrl", "-w", "missing crl file (-w)"),
-    ("getcrl", "-k", "missing private key (-k)"),
-    ("getcrl", "-u", "missing URL (-u)"),
-]
-
-
-@pytest.mark.parametrize(("operation", "option", "message"), MISSING)
-def test_a_missing_option_is_named(operation, option, message):
-    end = ended(*complete(operation, without=[option]))
-    assert (end.code, end.stdout_lines, end.stderr_lines) == (1, (), (f"sscep: {message}",))
-
-
-@pytest.mark.parametrize("operation", NEEDED)
-def test_of_several_missing_options_sscep_s_first_is_reported(operation):
-    """With all from some place on missing, the one at that place is named."""
-    order = NEEDED[operation].split()
-    assert [row[1] for row in MISSING if row[0] == operation] == order
-    for index, option in enumerate(order):
-        message = next(row[2] for row in MISSING if row[:2] == (operation, option))
-        assert ended(*complete(operation, without=order[index:])).stderr_lines == (f"sscep: {message}",)
+# -- what must be there (each option: test_reference_options.py)
 
 
 def test_what_is_missing_may_be_left_out_when_asked_for():

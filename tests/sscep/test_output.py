@@ -4,13 +4,10 @@ import io
 from datetime import UTC, datetime
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from scepflow.errors import RejectedError, TransportError
 from scepflow.events import PollScheduled, ReplyReceived, RequestSent, SinkDelivered, SinkFailed, Warned
-from scepflow.sscep.output import Screen, certificate_lines, fingerprint_line
+from scepflow.sscep.output import Screen
 from scepflow.sscep.settings import SscepExit
 
 AT = {"pipeline": "sscep", "at": datetime(2024, 1, 1, tzinfo=UTC)}
@@ -63,11 +60,14 @@ def test_a_rejection_has_sscep_s_reason_and_the_ca_s():
     printed = Printed()
     printed.screen.rejected(RejectedError("no", fail_info=2, fail_info_text="policy", transaction_id="T"))
     printed.screen.rejected(RejectedError("no words", fail_info=9, transaction_id="T"))
+    printed.screen.rejected(RejectedError("no reason", fail_info=None, transaction_id="T"))
     assert printed.out.getvalue().splitlines() == [
         "sscep: reason: Transaction not permitted or supported",
         "sscep: reason of the CA: policy",
         "sscep: reason: no words",
+        "sscep: reason: no reason",
     ]
+    assert printed.err.getvalue() == "sscep: wrong failInfo in reply\nsscep: cannot find failInfo\n"
 
 
 @pytest.mark.parametrize("verbose", [True, False])
@@ -98,56 +98,3 @@ def test_an_end_prints_its_lines_as_they_are():
     printed = Printed()
     assert printed.screen.ended(SscepExit(93, stdout=("a",), stderr=("b", "c"))) == 93
     assert (printed.out.getvalue(), printed.err.getvalue()) == ("a\n", "b\nc\n")
-
-
-def certificate(*extensions):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name.from_rfc4514_string("CN=gw,O=Example,C=FI")
-    builder = x509.CertificateBuilder(issuer_name=name, subject_name=name).public_key(key.public_key())
-    builder = (
-        builder.serial_number(1).not_valid_before(AT["at"]).not_valid_after(datetime(2034, 1, 1, tzinfo=UTC))
-    )
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=True)
-    return builder.sign(key, hashes.SHA256())
-
-
-def test_a_certificate_is_described_as_openssl_does():
-    assert list(certificate_lines(certificate())) == [
-        "  subject: /C=FI/O=Example/CN=gw",
-        "  issuer: /C=FI/O=Example/CN=gw",
-        "  basic constraints: (not included)",
-        "  usage: (not included)",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("constraints", "line"),
-    [
-        (x509.BasicConstraints(ca=True, path_length=0), "CA:TRUE, pathlen:0"),
-        (x509.BasicConstraints(ca=False, path_length=None), "CA:FALSE"),
-    ],
-)
-def test_basic_constraints(constraints, line):
-    assert f"  basic constraints: {line}" in list(certificate_lines(certificate(constraints)))
-
-
-def test_key_usages_have_openssl_s_names():
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=True,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    assert "  usage: Digital Signature, Key Encipherment" in list(certificate_lines(certificate(usage)))
-
-
-def test_a_fingerprint_is_upper_case_hex_with_colons():
-    found = certificate()
-    expected = found.fingerprint(hashes.SHA256()).hex(":").upper()
-    assert fingerprint_line(found, "sha-256") == f"SHA256 fingerprint: {expected}"

@@ -2,7 +2,9 @@
 
 import pytest
 import tomli
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from scepflow.sscep.comments import commented_pipeline
 from scepflow.sscep.options import parse_arguments
 from scepflow.sscep.pipeline_of import pipeline_text
 
@@ -15,7 +17,7 @@ def tables(line, **options):
 
 
 def test_the_plain_enrollment():
-    assert tables(ENROLL, mode=0o600) == {
+    assert tables(ENROLL) == {
         "ca": {
             "url": "http://h/x",
             "fetch_certificates": False,
@@ -26,7 +28,7 @@ def test_the_plain_enrollment():
         "csr": {"use": "file", "path": "l.csr"},
         "signer": {"use": "self-signed"},
         "poller": {"use": "fixed", "interval": "300s", "max_time": "28800s", "max_count": 95},
-        "sink": {"file": {"cert": "l.crt", "mode": "0600"}},
+        "sink": {"file": {"cert": "l.crt"}},
     }
 
 
@@ -36,6 +38,8 @@ def test_the_plain_enrollment():
         ("-E des", "ca", {"cipher": "des-cbc", "security": "legacy"}),
         ("-S md5", "ca", {"digest": "md5", "security": "legacy"}),
         ("-E 3des -S sha1", "ca", {"cipher": "3des-cbc", "digest": "sha-1"}),
+        ("-S sha384", "signer", {"use": "self-signed", "digest": "sha-384"}),
+        ("-S sha1", "signer", {"use": "self-signed", "digest": None}),
         ("-e enc.crt", "ca", {"encryption_certificate": "enc.crt"}),
         ("-c ab12", "ca", {"signing_certificate": "./ab12", "certificate": "ab12"}),
         ("-p proxy", "transport", {"use": "proxy", "url": "http://proxy:80"}),
@@ -45,7 +49,7 @@ def test_the_plain_enrollment():
         ("-K o.key -O o.crt", "signer", {"use": "existing", "certificate": "o.crt", "key": "o.key"}),
         ("-t -5", "poller", {"interval": "300s", "max_count": 256}),
         ("-t 0 -T 0", "poller", {"max_count": 0}),
-        ("-l a{b}.crt", "sink", {"file": {"cert": "a{{b}}.crt", "mode": "0644"}}),
+        ("-l a{b}.crt", "sink", {"file": {"cert": "a{{b}}.crt"}}),
         ("-M a=b", "ca", {"url": "http://h/x?a=b"}),
     ],
 )
@@ -68,3 +72,29 @@ def test_an_empty_identifier_is_none():
         ["getca", "-u", "http://h/x", "-c", "c", "-i", ""], program="sscep", environment={}
     )
     assert "identifier" not in pipeline_text(settings)
+
+
+# -- with what import says above it
+
+
+def commented(line, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    settings = parse_arguments(line.split(), program="sscep", environment={}, complete=False)
+    return commented_pipeline(settings, origin="x")
+
+
+@pytest.mark.parametrize(
+    ("line", "remark"),
+    [
+        ("enroll -k l.key", "MISSING: the CA certificate (-c, CACertFile)"),
+        ("getcert", "MISSING: the serial number (-s, GetCertSerial)."),
+        ("getcert -s 31", "getcert issues nothing: scepflow getcert PIPELINE --serial 1f --output FILE"),
+        ("enroll -c none", "none cannot be read now"),
+        ("enroll -c ca.crt", "ca.crt-0, -1, …: these were chosen by their key usage"),
+        ("enroll -c ca.crt", 'No CA certificate is known, hence relax = ["chain"]'),
+    ],
+)
+def test_what_a_command_lacks_or_loses_is_said(line, remark, tmp_path, monkeypatch, ra_authority):
+    ra = ra_authority.ra.signing.certificate.public_bytes(Encoding.PEM)
+    (tmp_path / "ca.crt-0").write_bytes(ra)
+    assert f"\n# {remark}" in commented(line, tmp_path, monkeypatch)
