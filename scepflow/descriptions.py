@@ -27,9 +27,12 @@ __all__ = [
     "describe_crl",
     "describe_request",
     "described_key",
+    "hex_text",
     "name_of_der",
     "name_text",
+    "number_text",
     "oid_name",
+    "serial_text",
     "timestamp",
     "usages",
     "value_text",
@@ -49,6 +52,7 @@ UNREADABLE = (
 MAX_NAME_CHARS = 500
 MAX_REVOKED = 20
 _MAX_HEX_BYTES = 64
+_MAX_NUMBER_BITS = 8 * _MAX_HEX_BYTES  # Python itself refuses to write more than 4300 digits
 
 _NAMES = {
     oids.DATA: "data",
@@ -189,8 +193,8 @@ def name_of_der(der: bytes) -> str:
     """Return a Name as text (RFC 4514), or its bytes in hex where it cannot be read."""
     try:
         return name_text(x509.Name.from_bytes(der))
-    except ValueError:
-        return _hex(der)
+    except UNREADABLE:
+        return hex_text(der)
 
 
 def name_text(name: x509.Name) -> str:
@@ -198,9 +202,24 @@ def name_text(name: x509.Name) -> str:
     return sanitise(name.rfc4514_string(), limit=MAX_NAME_CHARS) or "(empty)"
 
 
-def _hex(data: bytes) -> str:
+def hex_text(data: bytes) -> str:
+    """Return bytes in hex, of many the first."""
     shown = data[:_MAX_HEX_BYTES].hex()
     return f"{shown}… ({len(data)} bytes)" if len(data) > _MAX_HEX_BYTES else shown
+
+
+def number_text(number: int) -> str:
+    """Return a number in decimal, or the first of its bytes in hex where it has too many digits."""
+    if number.bit_length() <= _MAX_NUMBER_BITS:
+        return str(number)
+    return hex_text(number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True))
+
+
+def serial_text(serial_number: int) -> str:
+    """Return a serial number in hex, or its first bytes where it is longer than any may be."""
+    if serial_number.bit_length() <= _MAX_NUMBER_BITS:
+        return f"{serial_number:x}"
+    return number_text(serial_number)
 
 
 def value_text(value: asn1.TLV) -> str:
@@ -210,15 +229,15 @@ def value_text(value: asn1.TLV) -> str:
     if encoding:
         return sanitise(data.decode(encoding, "backslashreplace"))
     if value.tag_bytes == b"\x04":
-        return _hex(data)
+        return hex_text(data)
     try:
         if value.tag_bytes == b"\x06":
             return oid_name(asn1.parse(value, asn1.Oid, "OBJECT IDENTIFIER"))
         if value.tag_bytes == b"\x02":
-            return str(asn1.parse(value, int, "INTEGER"))
+            return number_text(asn1.parse(value, int, "INTEGER"))
     except ProtocolError:
         pass
-    return _hex(asn1.encode(value))
+    return hex_text(asn1.encode(value))
 
 
 def described_key(key: object) -> str:
@@ -245,7 +264,7 @@ def describe_certificate(certificate: x509.Certificate) -> dict[str, Any]:
     return {
         "subject": name_text(certificate.subject),
         "issuer": name_text(certificate.issuer),
-        "serial_number": f"{certificate.serial_number:x}",
+        "serial_number": serial_text(certificate.serial_number),
         "not_before": timestamp(certificate.not_valid_before_utc),
         "not_after": timestamp(certificate.not_valid_after_utc),
         "key": described_key(certificates.public_key(certificate)),
@@ -267,10 +286,20 @@ def describe_crl(crl: x509.CertificateRevocationList) -> dict[str, Any]:
         "extensions": _extensions(lambda: crl.extensions),
         "revoked_count": len(crl),
         "revoked": [
-            {"serial_number": f"{entry.serial_number:x}", "revoked_at": timestamp(entry.revocation_date_utc)}
+            {
+                "serial_number": serial_text(entry.serial_number),
+                "revoked_at": _revoked_at(entry),
+            }
             for entry, _ in zip(crl, range(MAX_REVOKED), strict=False)
         ],
     }
+
+
+def _revoked_at(entry: x509.RevokedCertificate) -> str:
+    try:
+        return timestamp(entry.revocation_date_utc)
+    except ValueError:  # a year 0
+        return "cannot be read"
 
 
 def describe_request(csr: x509.CertificateSigningRequest, *, show_secrets: bool = False) -> dict[str, Any]:
@@ -337,7 +366,7 @@ def _extensions(read: Callable[[], x509.Extensions]) -> list[dict[str, Any]]:
 
 def _extension_value(value: x509.ExtensionType) -> str:
     shown = _SHOWN_EXTENSIONS.get(type(value))
-    return shown(value) if shown else _hex(value.public_bytes())
+    return shown(value) if shown else hex_text(value.public_bytes())
 
 
 def _basic_constraints(value: x509.BasicConstraints) -> str:
@@ -364,7 +393,7 @@ _SHOWN_EXTENSIONS: dict[type[x509.ExtensionType], Callable[[Any], str]] = {
     x509.CRLDistributionPoints: lambda value: ", ".join(
         _general_names(point.full_name or []) for point in value
     ),
-    x509.CRLNumber: lambda value: str(value.crl_number),
+    x509.CRLNumber: lambda value: number_text(value.crl_number),
 }
 _GENERAL_NAMES: dict[type, str] = {
     x509.DNSName: "dns",
@@ -388,4 +417,4 @@ def _any_value(der: bytes) -> str:
     try:
         return value_text(asn1.decode(asn1.TLV, der, "value"))
     except ProtocolError:
-        return _hex(der)
+        return hex_text(der)

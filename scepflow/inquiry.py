@@ -122,7 +122,7 @@ def get_ca(pipeline: Pipeline, *, emit: Callable[[Event], None], system: System 
 
 def get_next_ca(
     pipeline: Pipeline, *, emit: Callable[[Event], None], system: System | None = None
-) -> tuple[x509.Certificate, ...]:
+) -> queries.NextCa:
     """Ask for the certificates that will follow the CA's (RFC 8894 §4.7 Get Next Certificate Authority Certificate).
 
     The answer is signed by the current CA, which is authenticated first (S-084).
@@ -202,25 +202,16 @@ def get_crl(
 ) -> x509.CertificateRevocationList:
     """Ask for the CRL that covers a certificate (RFC 8894 §3.3.4 GetCert and GetCRL).
 
-    Args:
-        pipeline: whose CA to ask; its ``[signer]`` must have a certificate already.
-        serial_number: the certificate's; that of the signer's own certificate when None.
-        emit: is told every event.
-        issuer_der: DER of its issuer's Name; the CA's own when None.
-        transaction_id: printable text; a random one when None.
-        system: clock and randomness; the real ones when None.
-
-    Raises:
-        SignerError: there is no certificate to sign the question with.
-        RejectedError, PendingError: the CA said no, or has not decided.
-        TransportError, TrustError, ProtocolError: no answer that passes every check.
+    Arguments and errors are those of `get_certificate`; the serial number is that of
+    the signer's own certificate when None. A CRL that is not current is a warning.
     """
 
     def exchange(line: _Line) -> queries.Answer[x509.CertificateRevocationList]:
         own = line.channel.identity.certificate.serial_number
         number = own if serial_number is None else serial_number
         message, request = queries.crl_request(line.channel, number, issuer_der=issuer_der, **line.label())
-        return queries.parse_crl(line.channel, message, line.send(message, request), issuer_der=issuer_der)
+        response = line.send(message, request)
+        return queries.parse_crl(line.channel, message, response, issuer_der=issuer_der, now=line.run.now())
 
     return _ask(pipeline, exchange, emit=emit, transaction_id=transaction_id, system=system or System())
 

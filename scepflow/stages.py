@@ -251,6 +251,13 @@ class OutputSink(Stage, frozen=True, kw_only=True):
         """
         return None
 
+    def takes_crl(self) -> bool:
+        """Return whether this sink, as its options are, takes a certificate revocation list.
+
+        ``scepflow getcrl --deliver`` asks no CA where no sink does. The default takes one where `write_crl` is its own.
+        """
+        return type(self).write_crl is not OutputSink.write_crl
+
     def outputs_at(self) -> tuple[str, ...]:
         """Return the files that this sink replaces, as its options name them, as far as they are known beforehand.
 

@@ -703,6 +703,59 @@ def test_whatever_comes_is_shown_or_refused(pki, valid, data):
         json.dumps(decode(data.draw(altered(valid)), means).document)
 
 
+HUGE = wrap(0x02, b"\x7f" * 3000)
+"""A number of more digits than Python writes."""
+
+
+def test_a_huge_number_is_shown_by_its_first_bytes(pki, reply):
+    derivation = wrap(0xA0, encode(oids.PBKDF2) + seq(encode(b"salt"), HUGE))
+    info = wrap(0xA3, encode(0) + derivation + algorithm(oids.PWRI_KEK) + encode(b"k"))
+    attributes = (attribute(oids.MESSAGE_TYPE, HUGE), attribute(Oid("1.2.3"), HUGE))
+    sealed = envelope(b"x", recipient_infos=[info])
+    shown = decode(reply.but(message_type=None, extra=attributes, content=sealed).der()).document
+    text = f"{'7f' * 64}… (3000 bytes)"
+    assert shown["message_type"] == {"number": text, "name": "not defined"}
+    assert shown["envelope"]["recipients"][0]["iterations"] == text
+    assert {"name": "1.2.3", "value": text, "oid": "1.2.3"} in shown["attributes"]
+    asked = decode(seq(name("Test CA").public_bytes(), HUGE)).document
+    assert (asked["kind"], asked["serial_number"]) == ("issuer-and-serial-number", text)
+
+
+def test_a_signer_whose_name_cannot_be_read_is_shown_in_hex(pki, reply):
+    der = reply.but(named=pki.issued).der()
+    issuer = b"\x0c\x07Test CA"
+    at = der.rindex(issuer)
+    shown = decode(der[:at] + b"\x03" + der[at + 1 :]).document
+    assert shown["signature"]["signer"]["issuer"].startswith("30")
+    assert shown["kind"] == "reply"
+
+
+def test_messages_within_messages_are_read_so_deep_and_no_deeper(pki):
+    """Some megabytes hold a thousand of them, more than Python has stack for."""
+    data = seq(name("Test CA").public_bytes(), encode(7))
+    for _ in range(1200):
+        data = Reply(signer=pki.ca, content=data, sign=lambda _: b"", message_type=None, status=None).der()
+    inside = decode(data).document
+    for _ in range(8):
+        inside = inside["content"]
+    assert inside["kind"] == "unknown"
+    assert "nested deeper than 8" in inside["title"]
+
+
+def test_a_crl_with_a_huge_number_is_a_crl(pki):
+    crl = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(pki.ca.certificate.subject)
+        .last_update(NOW)
+        .next_update(NOW + DAY)
+        .add_extension(x509.CRLNumber(1 << 24_000), critical=False)
+        .sign(pki.ca.key, hashes.SHA256())
+    )
+    shown = decode(der_of(crl)).document
+    assert shown["kind"] == "crl"
+    assert shown["extensions"][0]["value"].endswith("… (3001 bytes)")
+
+
 # -- messages of other programs
 
 

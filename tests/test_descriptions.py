@@ -83,6 +83,8 @@ def test_names_are_safe_to_show():
         (encode(b"\1\2"), "0102"),
         (encode(b"\0" * 70), f"{'00' * 64}… (70 bytes)"),
         (encode(-7), "-7"),
+        (encode(1 << 600), f"{'01' + '00' * 63}… (76 bytes)"),
+        (encode(-1 << 600), f"{'ff' + '00' * 63}… (76 bytes)"),
         (encode(asn1.Oid("1.2.840.113549.1.7.1")), "data"),
         (encode(asn1.Oid("1.2.3")), "1.2.3"),
         (b"\x06\x01\x80", "060180"),
@@ -91,6 +93,27 @@ def test_names_are_safe_to_show():
 )
 def test_any_value_is_shown(der, text):
     assert descriptions.value_text(asn1.tlv(der)) == text
+
+
+def test_a_serial_number_is_hex_and_one_without_measure_is_cut():
+    assert descriptions.serial_text(0xABC) == "abc"
+    assert descriptions.serial_text((1 << 512) - 1) == "f" * 128
+    assert descriptions.serial_text(1 << 16_000) == f"{'01' + '00' * 63}… (2001 bytes)"
+
+
+def test_a_name_with_a_value_of_no_text_is_shown_in_hex():
+    der = name("x").public_bytes().replace(b"\x0c\x01x", b"\x03\x01x")
+    assert descriptions.name_of_der(der) == der.hex()
+
+
+def test_a_revocation_in_the_year_0_is_said_to_be_unreadable():
+    key, moment = ec_key(), NOW.replace(year=2060)
+    revoked = x509.RevokedCertificateBuilder().serial_number(7).revocation_date(moment).build()
+    builder = x509.CertificateRevocationListBuilder().issuer_name(name("CA")).last_update(NOW)
+    crl = builder.next_update(NOW).add_revoked_certificate(revoked).sign(key, hashes.SHA256())
+    der = crl.public_bytes(Encoding.DER).replace(b"\x18\x0f2060", b"\x18\x0f0000")
+    shown = descriptions.describe_crl(x509.load_der_x509_crl(der))
+    assert shown["revoked"] == [{"serial_number": "7", "revoked_at": "cannot be read"}]
 
 
 def test_keys_are_named_by_kind_and_size():

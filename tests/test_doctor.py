@@ -309,6 +309,25 @@ def test_the_way_is_described_without_secrets(world):
     assert diagnosis.exit_code == 4
 
 
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jun 99999999999999 12:00:00 GMT",
+        "Mon, 01 Jun 2026 12:00:00 +99999999999999",
+        "Mon, 01 Jun 2026 99999999999999:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+        "9" * 5000,
+        " ",
+        "",
+    ],
+)
+def test_a_date_beyond_all_reason_is_none(world, date):
+    caps = HttpResponse(status=200, headers={"date": date}, body=b"AES\n")
+    world.answers["GetCACaps"] = world.answers["GetCACert"] = caps
+    assert examined(world).document["capabilities"]["known"] == ["AES"]
+
+
 # -- a pipeline
 
 

@@ -99,7 +99,7 @@ class SubjectCsrBuilder(CsrBuilder, frozen=True, kw_only=True, tag="subject"):
     attributes: dict[str, Template] = msgspec.field(default_factory=dict)
     challenge: Secret | None = None
     challenge_in_renewal: bool = False
-    digest: Literal["sha-256", "sha-384", "sha-512", "sha-1"] = "sha-256"
+    digest: Literal["sha-256", "sha-384", "sha-512", "sha-224", "sha-1"] = "sha-256"
 
     def __post_init__(self) -> None:
         """Check all that can be checked without a key.
@@ -238,9 +238,7 @@ class SubjectCsrBuilder(CsrBuilder, frozen=True, kw_only=True, tag="subject"):
         if self.digest == "sha-1":
             run.warn("csr-sha-1", "the request is signed with SHA-1, which many CAs refuse")
             return _signed_with_sha1(builder, key)
-        digests: dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512]
-        digests = {"sha-256": hashes.SHA256(), "sha-384": hashes.SHA384(), "sha-512": hashes.SHA512()}
-        return builder.sign(key, digests[self.digest])
+        return builder.sign(key, getattr(hashes, self.digest.replace("-", "").upper())())
 
 
 def _check_san(text: str, *, where: str) -> None:

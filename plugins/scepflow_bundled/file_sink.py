@@ -169,6 +169,10 @@ class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
             for option, name in sorted(self._names().items(), key=lambda item: item[0] not in _SECRET)
         ]
 
+    def takes_crl(self) -> bool:
+        """Only with ``crl``."""
+        return self.crl is not None
+
     def write_crl(self, crl: x509.CertificateRevocationList, run: Run) -> str | None:
         """Replace the file that ``crl`` names, if it names one."""
         if self.crl is None:

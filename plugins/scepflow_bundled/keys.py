@@ -7,7 +7,9 @@ cryptography is imported by the functions that need it, since validating a pipel
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import msgspec
 
 from scepflow.errors import KeySourceError
 from scepflow.options import PathTemplate, Secret
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["FileKeySource", "GenerateKeySource", "load_private_key"]
 
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+_SAFE_BITS = 2048
 _WANTED = "RSA of 2048 bits or more, or EC on P-256, P-384 or P-521"
 
 
@@ -63,12 +66,14 @@ class FileKeySource(KeySource, frozen=True, kw_only=True, tag="file"):
     Attributes:
         path: the key file, relative to the pipeline file; text and certificates beside a PEM key do not matter.
         passphrase: secret that decrypts the file; needed only when the key is encrypted.
+        min_bits: the fewest bits that an RSA key may have, 1024 to 2048; one of fewer than 2048 can be broken, and a warning says so.
     """
 
     durable: ClassVar[bool] = True
 
     path: PathTemplate
     passphrase: Secret | None = None
+    min_bits: Annotated[int, msgspec.Meta(ge=1024, le=2048)] = 2048
 
     def obtain(self, run: Run) -> PrivateKey:
         """Return the key.
@@ -78,7 +83,8 @@ class FileKeySource(KeySource, frozen=True, kw_only=True, tag="file"):
             OptionError: the passphrase cannot be read.
         """
         passphrase = None if self.passphrase is None else run.reveal(self.passphrase)
-        return load_private_key(run.path(self.path), passphrase, warn=run.warn)
+        path = run.path(self.path)
+        return load_private_key(path, passphrase, min_bits=self.min_bits, warn=run.warn)
 
     def check(self, run: Run) -> None:
         """Load the key and forget it."""
@@ -86,24 +92,34 @@ class FileKeySource(KeySource, frozen=True, kw_only=True, tag="file"):
 
 
 def load_private_key(
-    path: Path, passphrase: str | None = None, *, warn: Callable[[str, str], None] = lambda _code, _text: None
+    path: Path,
+    passphrase: str | None = None,
+    *,
+    min_bits: int = 2048,
+    warn: Callable[[str, str], None] = lambda _code, _text: None,
 ) -> PrivateKey:
     """Return the private key in a file.
 
     Args:
         path: the file, PEM or DER; PKCS#8, PKCS#1 or SEC1 (RFC 5958, RFC 8017, RFC 5915).
         passphrase: text, used as UTF-8, or None.
+        min_bits: the least that an RSA key may have; of one below 2048 ``warn`` is told.
         warn: told a stable code and a sentence when something should be looked at.
 
     Raises:
         KeySourceError: the file cannot be read, holds no usable key, or the passphrase does not fit.
     """
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
     data = read_input(path, what="key file", error=KeySourceError)
     key = _decode(data, passphrase, path=path, warn=warn)
     mode = path.stat().st_mode
     if mode & 0o066:
         warn("key-permissions", f"the key file {path} is open to other users (mode {mode & 0o777:04o})")
-    return _usable(key, path)
+    usable = _usable(key, path, min_bits=min_bits)
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < _SAFE_BITS:
+        warn("short-key", f"the RSA key in {path} has {key.key_size} bits, too few to be safe")
+    return usable
 
 
 def _decode(
@@ -163,12 +179,12 @@ def _not_a_key(data: bytes, path: Path) -> KeySourceError:
     return KeySourceError(f"no private key can be read from {path} ({describe_content(data)})", hint=hint)
 
 
-def _usable(key: PrivateKeyTypes, path: Path) -> PrivateKey:
+def _usable(key: PrivateKeyTypes, path: Path, *, min_bits: int) -> PrivateKey:
     """Return the key if SCEP's servers can work with it."""
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
     if isinstance(key, rsa.RSAPrivateKey):
-        return _usable_rsa(key, path)
+        return _usable_rsa(key, path, min_bits=min_bits)
     if isinstance(key, ec.EllipticCurvePrivateKey):
         if key.curve.name in _CURVES:
             return key
@@ -178,11 +194,12 @@ def _usable(key: PrivateKeyTypes, path: Path) -> PrivateKey:
     raise KeySourceError(f"the key in {path} is {found}, which cannot be used", hint=f"use {_WANTED}")
 
 
-def _usable_rsa(key: rsa.RSAPrivateKey, path: Path) -> rsa.RSAPrivateKey:
-    if key.key_size < 2048:
+def _usable_rsa(key: rsa.RSAPrivateKey, path: Path, *, min_bits: int) -> rsa.RSAPrivateKey:
+    if key.key_size < min_bits:
         raise KeySourceError(
             f"the RSA key in {path} has {key.key_size} bits, too few to be safe",
-            hint='make one of 2048 bits or more, or let scepflow make it: use = "generate"',
+            hint='make one of 2048 bits or more, or let scepflow make it: use = "generate";'
+            " min_bits = 1024 takes a short one for once",
         )
     exponent = key.public_key().public_numbers().e
     # OpenSSL refuses longer exponents, and so do most CAs; an even one is no RSA key.

@@ -6,10 +6,8 @@ Must never hold: a way to make, copy or delete what is on a token, or a differen
 
 from __future__ import annotations
 
-import re
 import weakref
 from contextlib import contextmanager, suppress
-from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
@@ -23,9 +21,17 @@ from pkcs11 import MGF, Attribute, KeyType, Mechanism, ObjectClass, PKCS11Error,
 
 from scepflow.errors import KeySourceError
 from scepflow.text import sanitise
+from scepflow_bundled.pkcs11_words import (
+    error_text,
+    explained,
+    first_of,
+    key_text,
+    match_text,
+    read_attribute,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
@@ -37,8 +43,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["TokenRsaKey", "open_key"]
-
-_LISTED = 10
 
 # What comes before the digest in a DigestInfo (RFC 8017 §9.2 EMSA-PKCS1-v1_5, note 1). With it made here,
 # CKM_RSA_PKCS is enough, which every token has; not every one hashes.
@@ -96,7 +100,7 @@ def open_key(
     chosen = _one_token(module, label=token, slot=slot)
     name = f'token "{sanitise(chosen.label)}"'
     login = _login(chosen, module=module, pin=pin, name=name)
-    with _explained(f"the {name} failed"), login.used():
+    with explained(f"the {name} failed"), login.used():
         key = _one_key(login.session, label=label, key_id=key_id, name=name, logged_in=pin is not None)
         return TokenRsaKey(key, _public_key(key), login=login, name=name, pin=pin)
 
@@ -119,7 +123,7 @@ class TokenRsaKey(rsa.RSAPrivateKey):
         self._login = login
         self._public_key = public_key
         self._name = name
-        self._pin = pin if _attribute(key, Attribute.ALWAYS_AUTHENTICATE) else None
+        self._pin = pin if read_attribute(key, Attribute.ALWAYS_AUTHENTICATE) else None
 
     @property
     def key_size(self) -> int:
@@ -149,7 +153,7 @@ class TokenRsaKey(rsa.RSAPrivateKey):
         digest = hashes.Hash(algorithm)
         digest.update(data)
         info = _DIGEST_INFO[algorithm.name] + digest.finalize()
-        with _explained(f"the {self._name} could not sign"), self._login.used():
+        with explained(f"the {self._name} could not sign"), self._login.used():
             return bytes(self._key.sign(info, mechanism=Mechanism.RSA_PKCS, pin=self._pin))
 
     def decrypt(self, ciphertext: bytes, padding: AsymmetricPadding) -> bytes:
@@ -166,7 +170,7 @@ class TokenRsaKey(rsa.RSAPrivateKey):
         if len(ciphertext) != (self.key_size + 7) // 8:
             raise ValueError("not as long as the key")
         try:
-            with _explained(f"the {self._name} could not decrypt", only=_LOST), self._login.used():
+            with explained(f"the {self._name} could not decrypt", only=_LOST), self._login.used():
                 return bytes(
                     self._key.decrypt(
                         ciphertext, mechanism=mechanism, mechanism_param=parameters, pin=self._pin
@@ -218,19 +222,19 @@ def _decryption(padding: AsymmetricPadding) -> tuple[Mechanism, tuple[Mechanism,
 
 
 def _one_token(module: Path, *, label: str | None, slot: int | None) -> pkcs11.Token:
-    with _explained(f"the PKCS#11 module {module} failed"):
+    with explained(f"the PKCS#11 module {module} failed"):
         tokens = list(_tokens(_loaded(module)))
     matching = [
         token for token in tokens if label in (None, token.label) and slot in (None, token.slot.slot_id)
     ]
     if len(matching) == 1:
         return matching[0]
-    wanted = _wanted(token=label, slot=slot)
+    wanted = match_text(token=label, slot=slot)
     if not tokens:
         raise KeySourceError(
             f"the PKCS#11 module {module} shows no token", hint="is it plugged in, and set up?"
         )
-    listed = _listed(
+    listed = first_of(
         f'"{sanitise(token.label)}" in slot {token.slot.slot_id}' for token in matching or tokens
     )
     raise KeySourceError(
@@ -249,7 +253,7 @@ def _loaded(module: Path) -> Any:
     try:
         return pkcs11.lib(str(module))
     except PKCS11Error as error:
-        reason = sanitise(str(error).rpartition(f"{module}: ")[2]) or _words(error)
+        reason = sanitise(str(error).rpartition(f"{module}: ")[2]) or error_text(error)
         raise KeySourceError(f"cannot load the PKCS#11 module {module}: {reason}") from None
 
 
@@ -296,7 +300,7 @@ def _login(token: pkcs11.Token, *, module: Path, pin: str | None, name: str) -> 
 
 def _opened(token: pkcs11.Token, pin: str | None, name: str) -> pkcs11.Session:
     try:
-        with _explained(f"cannot open the {name}", but=_WRONG_PIN):
+        with explained(f"cannot open the {name}", but=_WRONG_PIN):
             return token.open(user_pin=pin)
     except _WRONG_PIN:
         raise KeySourceError(
@@ -319,10 +323,10 @@ def _one_key(
     found = list(session.get_objects(wanted))
     if len(found) == 1:
         return _usable(found[0], name)
-    text = _wanted(label=label, id=None if key_id is None else key_id.hex())
-    hint = f"name one with label or id: {_listed(map(_described, found))}"
+    text = match_text(label=label, id=None if key_id is None else key_id.hex())
+    hint = f"name one with label or id: {first_of(map(key_text, found))}"
     if not found:
-        others = _listed(map(_described, session.get_objects(every)))
+        others = first_of(map(key_text, session.get_objects(every)))
         hint = f"it has: {others}" if others else "there is no private key on it"
         hint += "" if logged_in else "; most tokens show private keys only to who gives the pin"
     raise KeySourceError(f"{len(found)} private keys match{text} on the {name}: exactly one must", hint=hint)
@@ -330,8 +334,8 @@ def _one_key(
 
 def _usable(key: Any, name: str) -> Any:
     """Return the key if it is RSA, signs and decrypts."""
-    described = f"the private key {_described(key)} on the {name}"
-    if _attribute(key, Attribute.KEY_TYPE) is not KeyType.RSA:
+    described = f"the private key {key_text(key)} on the {name}"
+    if read_attribute(key, Attribute.KEY_TYPE) is not KeyType.RSA:
         raise KeySourceError(f"{described} cannot be used", hint="use an RSA key of 2048 bits or more")
     for verb in ("sign", "decrypt"):
         if not hasattr(key, verb):
@@ -356,51 +360,3 @@ def _public_key(key: Any) -> rsa.RSAPublicKey:
             hint="use an RSA key of 2048 bits or more",
         )
     return public_key
-
-
-# -- words
-
-
-@contextmanager
-def _explained(
-    what: str,
-    *,
-    only: tuple[type[PKCS11Error], ...] = (PKCS11Error,),
-    but: tuple[type[PKCS11Error], ...] = (),
-) -> Iterator[None]:
-    """Turn a token's error into ours; those of ``but``, and all that are not of ``only``, pass."""
-    try:
-        yield
-    except but:
-        raise
-    except only as error:
-        raise KeySourceError(f"{what}: {_words(error)}", kind="key source", name="pkcs11") from None
-
-
-def _words(error: PKCS11Error) -> str:
-    """Return such as ``device removed``; the texts of these errors are mostly empty."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
-
-
-def _wanted(**options: object) -> str:
-    named = [f'{option} "{value}"' for option, value in options.items() if value is not None]
-    return f" {' and '.join(named)}" if named else ""
-
-
-def _described(key: Any) -> str:
-    label, key_id = _attribute(key, Attribute.LABEL), _attribute(key, Attribute.ID)
-    kind = _attribute(key, Attribute.KEY_TYPE)
-    return f'"{sanitise(label or "")}" (id {(key_id or b"").hex() or "none"}, {"another kind" if kind is None else kind.name})'
-
-
-def _attribute(key: Any, attribute: Attribute) -> Any:
-    """Return an attribute, or None where the token has none or none that can be read."""
-    try:
-        return key[attribute]
-    except (PKCS11Error, ValueError, KeyError):
-        return None
-
-
-def _listed(items: Iterable[str]) -> str:
-    first = list(islice(items, _LISTED + 1))
-    return ", ".join(first[:_LISTED]) + (", …" if len(first) > _LISTED else "")

@@ -124,7 +124,7 @@ class ExistingSigner(Signer, frozen=True, kw_only=True, tag="existing"):
 
     Attributes:
         certificate: its file, PEM or DER; of several certificates in it the one that fits the key is taken.
-        key: the file of its private key; left out: the key of ``[key]``.
+        key: the file of its private key, RSA of 1024 bits or more, or EC; left out: the key of ``[key]``.
         passphrase: secret that decrypts the key file.
         allow_expired: ``true`` signs with an expired certificate, if the CA takes it.
     """
@@ -160,7 +160,8 @@ class ExistingSigner(Signer, frozen=True, kw_only=True, tag="existing"):
             return None
         passphrase = None if self.passphrase is None else run.reveal(self.passphrase)
         try:
-            return load_private_key(run.path(self.key), passphrase, warn=run.warn)
+            # A device must be able to renew away from a short key; the certificate on it exists already.
+            return load_private_key(run.path(self.key), passphrase, min_bits=1024, warn=run.warn)
         except KeySourceError as error:
             raise SignerError(error.message, hint=error.hint) from None
 

@@ -87,9 +87,11 @@ class LazyGroup(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         """Run a command and exit."""
-        invocation = extra.pop("obj", None) or Invocation()
+        invocation: Invocation = extra.pop("obj", None) or Invocation()
         extra |= {"standalone_mode": False, "obj": invocation, "color": invocation.color}
-        sys.exit(_exit_code(lambda: super(LazyGroup, self).main(args, prog_name, **extra), invocation))
+        invocation.leave(
+            _exit_code(lambda: super(LazyGroup, self).main(args, prog_name, **extra), invocation)
+        )
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Read the options, of which ``--help`` prints; whoever read its output may have gone."""
@@ -163,7 +165,5 @@ def main() -> NoReturn:
     """Run the ``scepflow`` command and exit."""
     open_streams()
     invocation = Invocation()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup or behind a shell's &
-            signal.signal(number, invocation.interrupt)
+    invocation.listen()
     cli.main(prog_name="scepflow", obj=invocation)

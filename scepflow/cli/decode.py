@@ -14,6 +14,7 @@ import click
 
 from scepflow.cli.invocation import Invocation, common_options, terminal_width
 from scepflow.cli.passphrases import key_passphrase, passphrase_option, secret_in
+from scepflow.cli.results import error_as_dict
 from scepflow.cli.trees import tree_lines
 from scepflow.cli.words import digits, shout, with_exit_code
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
     from scepflow.decoding import Decoded
+    from scepflow.errors import ScepflowError
 
 __all__ = ["decode"]
 
@@ -67,6 +69,7 @@ def decode(
     """
     from scepflow.decoding import Means
     from scepflow.decoding import decode as decoded_by
+    from scepflow.errors import ProtocolError
 
     if passphrase_file and not key:
         raise click.UsageError("--passphrase-file needs --key.")
@@ -78,10 +81,15 @@ def decode(
         ca=_certificates(ca, "--ca") if ca else (),
         show_secrets=show_secrets,
     )
-    decoded = decoded_by(data, means)
+    try:
+        decoded = decoded_by(data, means)
+    except ProtocolError as error:
+        if as_json:
+            _print_json(error, {})
+        raise
     code = decoded.error.exit_code if decoded.error else 0
     if as_json:
-        click.echo(json.dumps({"exit_code": code} | decoded.document, indent=2, ensure_ascii=False))
+        _print_json(decoded.error, decoded.document)
     else:
         for line in with_exit_code(
             list(_screen(file, decoded)), code, terminal_width(sys.stdout) if code else 0
@@ -90,6 +98,12 @@ def decode(
     if decoded.error:
         invocation.show_error(decoded.error)
     return code
+
+
+def _print_json(error: ScepflowError | None, document: dict[str, Any]) -> None:
+    code = error.exit_code if error else 0
+    told = {"exit_code": code, "error": error_as_dict(error)}
+    click.echo(json.dumps(told | document, indent=2, ensure_ascii=False))
 
 
 def _screen(file: str, decoded: Decoded) -> Iterator[str]:

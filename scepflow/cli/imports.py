@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["import_"]
 
+_EXIT_USAGE = 64
+_EXIT_FILE = 78
+
 
 @click.group("import")
 @common_options
@@ -38,7 +41,7 @@ def import_() -> None:
 )
 def sscep(file: str, operation: str) -> int:
     """Print the pipeline for an sscep configuration FILE, in either of its syntaxes."""
-    return _print([operation, "-f", file], origin=f"sscep's configuration {file}")
+    return _print([operation, "-f", file], origin=f"sscep's configuration {file}", wrong=_EXIT_FILE)
 
 
 @import_.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -49,18 +52,20 @@ def cmdline(words: tuple[str, ...]) -> int:
     return _print(words[1:], origin=f"the command sscep {words[1] if words[1:] else ''}".rstrip())
 
 
-def _print(arguments: Sequence[str], *, origin: str) -> int:
+def _print(arguments: Sequence[str], *, origin: str, wrong: int = _EXIT_USAGE) -> int:
+    """Print the pipeline; return 0, or as scepflow has it: 78 for a file, and ``wrong`` for what else is wrong."""
     from scepflow.sscep.comments import commented_pipeline
     from scepflow.sscep.options import parse_arguments
-    from scepflow.sscep.settings import SscepExit
+    from scepflow.sscep.settings import Exit, SscepExit
 
     try:
         settings = parse_arguments(arguments, program="sscep", environment=os.environ, complete=False)
+        text = commented_pipeline(settings, origin=origin)
     except SscepExit as end:
         for line in (*end.stdout_lines, *end.stderr_lines):
             click.echo(line, err=True)
-        return end.code or 64
+        return _EXIT_FILE if end.code == Exit.FILE else wrong
     for line in settings.notes:
         click.echo(line, err=True)
-    click.echo(commented_pipeline(settings, origin=origin), nl=False)
+    click.echo(text, nl=False)
     return 0

@@ -83,6 +83,20 @@ class Invocation:
         self.interruption = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
         raise self.interruption
 
+    def listen(self) -> None:
+        """Handle SIGINT and SIGTERM from now on, unless they are ignored, as under nohup or behind a shell's ``&``."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self.interrupt)
+
+    def leave(self, code: int) -> NoReturn:
+        """End the process: by the signal that interrupted it, for a shell's loop goes on after a mere exit with 130."""
+        if self.interruption and code == exit_code_of(self.interruption):
+            number = code - 128
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)  # process 1 of a container survives it
+        sys.exit(code)
+
     def heed_interruption(self) -> None:
         """Raise again what was raised in a place that swallowed it, as some imports do."""
         if self.interruption:

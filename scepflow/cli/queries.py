@@ -6,11 +6,9 @@ Must never hold: how an answer is got or verified.
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -33,9 +31,11 @@ from scepflow.cli.results import delivery_as_dict, error_as_dict
 from scepflow.cli.words import plain_url, shout, with_exit_code
 from scepflow.delivery import deliver_crl
 from scepflow.descriptions import describe_certificate, describe_crl
-from scepflow.errors import ScepflowError, SinkError
+from scepflow.errors import PipelineError, ScepflowError, SinkError
+from scepflow.faults import working
 from scepflow.inquiry import get_ca, get_capabilities, get_certificate, get_crl, get_next_ca
 from scepflow.options import PathTemplate, Secret
+from scepflow.output_files import write_output
 from scepflow.pipeline import InvalidPipelineError, check_pipeline
 from scepflow.runner import System, make_run
 
@@ -51,12 +51,14 @@ if TYPE_CHECKING:
 
 __all__ = ["getca", "getcaps", "getcert", "getcrl", "getnextca"]
 
+_NOT_TAKEN = "no sink of the pipeline takes a CRL"
+_HOW_TO_TAKE = 'name a file: crl = "ca.crl" in a sink of the kind file; or write one with --output'
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON document.")
 _output_option = click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
     metavar="FILE",
     help="Write what was verified to FILE in PEM, whole or not at all; - is stdout.",
 )
@@ -90,6 +92,27 @@ def _signer_options(command: _Command) -> _Command:
     return command
 
 
+def _signed_query(command: Callable[..., int]) -> Callable[..., int]:
+    """Add what the questions that are signed have in common; the command gets the pipeline with who signs them."""
+
+    @wraps(command)
+    def ask(
+        invocation: Invocation,
+        *,
+        pipeline: str,
+        certificate: Path | None,
+        key: Path | None,
+        passphrase_file: str | None,
+        as_json: bool,
+        **options: Any,
+    ) -> int:
+        asked = _open(invocation, pipeline, as_json=as_json)
+        asked = _signed_by(asked, certificate, key, passphrase_file=passphrase_file)
+        return command(asked, as_json=as_json, **options)
+
+    return _signer_options(_output_option(_query(ask)))
+
+
 def _serial_number(_ctx: click.Context, _option: click.Parameter, value: str | None) -> int | None:
     """Read a serial number in hex, with or without colons and ``0x``."""
     if value is None:
@@ -117,12 +140,15 @@ class _Asked:
         return [f"pipeline {self.pipeline.name}", plain_url(self.pipeline.ca.url)]
 
 
-def _open(invocation: Invocation, file: str) -> _Asked:
+def _open(invocation: Invocation, file: str, *, as_json: bool) -> _Asked:
     registry = invocation.registry()
     report = check_pipeline(file, registry)
     problems.show(invocation, report)
     if report.pipeline is None:
-        raise click.exceptions.Exit(InvalidPipelineError.exit_code)
+        invalid = InvalidPipelineError(report)
+        if as_json:
+            _print_document(Path(file).stem, invalid.exit_code, error=error_as_dict(invalid))
+        raise click.exceptions.Exit(invalid.exit_code)
     registry.register(progress_for(invocation), "progress")
     return _Asked(report.pipeline, registry, invocation)
 
@@ -136,7 +162,11 @@ def _fail(asked: _Asked, error: ScepflowError, *, as_json: bool) -> int:
 
 
 def _print_json(asked: _Asked, code: int, **answer: Any) -> None:
-    document = {"pipeline": asked.pipeline.name, "exit_code": code, "error": None} | answer
+    _print_document(asked.pipeline.name, code, **answer)
+
+
+def _print_document(pipeline: str, code: int, **answer: Any) -> None:
+    document = {"pipeline": pipeline, "exit_code": code, "error": None} | answer
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
@@ -156,7 +186,7 @@ def getcaps(invocation: Invocation, *, pipeline: str, as_json: bool) -> int:
 
     GetCACaps is asked. The answer is not authenticated: anybody on the way can change it.
     """
-    asked = _open(invocation, pipeline)
+    asked = _open(invocation, pipeline, as_json=as_json)
     try:
         answer = get_capabilities(asked.pipeline, emit=asked.emit)
     except ScepflowError as error:
@@ -181,7 +211,7 @@ def getca(invocation: Invocation, *, pipeline: str, as_json: bool, output: Path 
 
     What is not authenticated by [ca] is shown, with the line that would pin it, and not written; the exit code is then 5.
     """
-    asked = _open(invocation, pipeline)
+    asked = _open(invocation, pipeline, as_json=as_json)
     try:
         answer = get_ca(asked.pipeline, emit=asked.emit)
         if output and answer.bundle:
@@ -218,9 +248,9 @@ def getnextca(invocation: Invocation, *, pipeline: str, as_json: bool, output: P
 
     The answer must be signed by the current CA. It is stored where --output says and nowhere else: trust begins when you pin it.
     """
-    asked = _open(invocation, pipeline)
+    asked = _open(invocation, pipeline, as_json=as_json)
     try:
-        following = get_next_ca(asked.pipeline, emit=asked.emit)
+        following = get_next_ca(asked.pipeline, emit=asked.emit).certificates
         if output:
             _write(output, certificates_pem(following))
     except ScepflowError as error:
@@ -237,22 +267,9 @@ def getnextca(invocation: Invocation, *, pipeline: str, as_json: bool, output: P
     required=True,
     help="Serial number of the certificate, in hex.",
 )
-@_signer_options
-@_output_option
-@_query
-def getcert(
-    invocation: Invocation,
-    *,
-    pipeline: str,
-    serial: int,
-    certificate: Path | None,
-    key: Path | None,
-    passphrase_file: str | None,
-    as_json: bool,
-    output: Path | None,
-) -> int:
+@_signed_query
+def getcert(asked: _Asked, *, serial: int, as_json: bool, output: Path | None) -> int:
     """Get a certificate that the CA has issued."""
-    asked = _signed_by(_open(invocation, pipeline), certificate, key, passphrase_file=passphrase_file)
     try:
         found = get_certificate(asked.pipeline, serial, emit=asked.emit)
         if output:
@@ -271,27 +288,15 @@ def getcert(
     help="Serial number of a certificate that the CRL covers, in hex; otherwise that of the signing certificate.",
 )
 @click.option("--deliver", is_flag=True, help="Hand the CRL to the pipeline's sinks that take one.")
-@_signer_options
-@_output_option
-@_query
-def getcrl(
-    invocation: Invocation,
-    *,
-    pipeline: str,
-    serial: int | None,
-    certificate: Path | None,
-    key: Path | None,
-    passphrase_file: str | None,
-    deliver: bool,
-    as_json: bool,
-    output: Path | None,
-) -> int:
+@_signed_query
+def getcrl(asked: _Asked, *, serial: int | None, deliver: bool, as_json: bool, output: Path | None) -> int:
     """Get the CA's certificate revocation list.
 
     Its issuer and signature are checked before it is written or delivered.
     """
-    asked = _signed_by(_open(invocation, pipeline), certificate, key, passphrase_file=passphrase_file)
     try:
+        if deliver:
+            _check_delivery(asked)
         crl = get_crl(asked.pipeline, serial, emit=asked.emit)
         if output:
             _write(output, crl.public_bytes(Encoding.PEM))
@@ -326,15 +331,21 @@ def _signed_by(
     return replace(asked, pipeline=replace(asked.pipeline, signer=stage))
 
 
+def _check_delivery(asked: _Asked) -> None:
+    """Refuse to ask for a CRL that nobody takes."""
+    for sink in asked.pipeline.sinks.values():
+        with working(sink):
+            if sink.takes_crl():
+                return
+    raise PipelineError(_NOT_TAKEN, hint=_HOW_TO_TAKE)
+
+
 def _deliver(asked: _Asked, crl: x509.CertificateRevocationList) -> Sequence[Delivery]:
     system = System()
     run = make_run(asked.pipeline, asked.emit, system)
     deliveries = deliver_crl(asked.pipeline.sinks, crl, run, monotonic_s=system.monotonic_s)
-    if not deliveries:
-        raise SinkError(
-            "no sink of the pipeline takes a CRL",
-            hint='name a file: crl = "ca.crl" in a sink of the kind file; or write one with --output',
-        )
+    if not deliveries:  # whatever they had said
+        raise SinkError(_NOT_TAKEN, hint=_HOW_TO_TAKE)
     return deliveries
 
 
@@ -370,25 +381,15 @@ def _delivery_lines(deliveries: Sequence[Delivery]) -> Iterator[str]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Replace a file whole or not at all; ``-`` is stdout.
+    """Replace a file whole or not at all; a link, a FIFO or a device is written to, and ``-`` is stdout.
 
     Raises:
-        SinkError: it cannot be written; what was there before still is.
+        SinkError: it cannot be written; a file that was there before still is.
     """
     if str(path) == "-":
         click.echo(content.decode("ascii"), nl=False)
         return
-    temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=".scepflow-", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o644)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        Path(temporary).replace(path)
+        write_output(str(path), content)
     except OSError as error:
-        if temporary:
-            with suppress(OSError):
-                Path(temporary).unlink()
         raise SinkError(f"{path}: {error.strerror}", hint="name another file with --output") from None

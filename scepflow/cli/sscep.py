@@ -6,21 +6,19 @@ Must never hold: what an option means, or a line of sscep's.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from scepflow.cli.invocation import common_options
+from scepflow.cli.invocation import Invocation, common_options, exit_code_of
+from scepflow.cli.streams import open_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["main", "sscep"]
-
-_EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
 @click.command(
@@ -55,9 +53,9 @@ def _run(arguments: Sequence[str], program: str) -> int:
 
 def _mkrequest(arguments: Sequence[str], program: str, registry: object) -> int:
     from scepflow.sscep.mkrequest import make_request
+    from scepflow.sscep.output import Screen
     from scepflow.sscep.settings import SscepExit
 
-    code = 0
     try:
         made = make_request(
             arguments,
@@ -66,25 +64,21 @@ def _mkrequest(arguments: Sequence[str], program: str, registry: object) -> int:
             environment=os.environ,
             directory=Path.cwd(),
         )
-        stdout, stderr = made.stdout_lines, made.stderr_lines
-    except SscepExit as end:
-        code, stdout, stderr = end.code, end.stdout_lines, end.stderr_lines
-    for line in stdout:
-        click.echo(line)
-    for line in stderr:
-        click.echo(line, err=True)
-    return code
+        end = SscepExit(0, stdout=made.stdout_lines, stderr=made.stderr_lines)
+    except SscepExit as refused:
+        end = refused
+    return Screen(program, stdout=sys.stdout, stderr=sys.stderr).ended(end)
 
 
 def main() -> NoReturn:
     """Run as a command of its own, which may be linked as ``sscep``."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text file here, always
+    open_streams()
+    invocation = Invocation()
+    invocation.listen()
     try:
         code = _run(tuple(sys.argv[1:]), Path(sys.argv[0]).name)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        code = _EXIT_INTERRUPTED
-    except BrokenPipeError:  # whoever read the lines has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 128 + signal.SIGPIPE
-    sys.exit(code)
+    except BaseException:
+        if not invocation.interruption:  # which an import may have made another exception of
+            raise
+        code = exit_code_of(invocation.interruption)
+    invocation.leave(code)

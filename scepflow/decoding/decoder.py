@@ -14,7 +14,14 @@ from scepflow.decoding.envelopes import read_envelope
 from scepflow.decoding.forms import capabilities_in, parts_of
 from scepflow.decoding.messages import read_signed
 from scepflow.decoding.reading import Decoded, Means, Reading
-from scepflow.descriptions import UNREADABLE, describe_certificate, describe_crl, describe_request, name_text
+from scepflow.descriptions import (
+    UNREADABLE,
+    describe_certificate,
+    describe_crl,
+    describe_request,
+    name_text,
+    serial_text,
+)
 from scepflow.engine import algorithms, asn1, cms, oids
 from scepflow.engine.certificates import load_certificates
 from scepflow.errors import ProtocolError
@@ -26,6 +33,8 @@ if TYPE_CHECKING:
     from scepflow.engine.capabilities import Capabilities
 
 __all__ = ["decode"]
+
+_MAX_NESTED = 8  # messages within messages: SCEP has three, and each costs Python some of its stack
 
 
 def decode(data: bytes, means: Means | None = None) -> Decoded:
@@ -86,7 +95,7 @@ def _part(part: Part, reading: Reading) -> dict[str, Any]:
     if part.private:
         return {"kind": "private-key", "title": f"{part.label.lower()}, which is not shown"}
     der = reading.attempt_der(part.data, "the file")
-    document = read_value(der, reading)
+    document = _value(der, reading, depth=1)
     binary = "DER" if part.data.startswith(der) else "BER"
     return {
         "kind": document["kind"],
@@ -96,12 +105,10 @@ def _part(part: Part, reading: Reading) -> dict[str, Any]:
     } | document
 
 
-def read_value(der: bytes, reading: Reading) -> dict[str, Any]:
-    """Return what one value is, and what stands in it.
-
-    Raises:
-        ProtocolError: it is nothing that SCEP knows.
-    """
+def _value(der: bytes, reading: Reading, *, depth: int) -> dict[str, Any]:
+    """Return what one value is, and what stands in it; raises ProtocolError for nothing that SCEP knows."""
+    if depth > _MAX_NESTED:
+        raise ProtocolError(f"not read: it is nested deeper than {_MAX_NESTED} messages")
     try:
         content_type = asn1.decode(asn1.ContentInfo, der, "CMS").content_type
     except ProtocolError:
@@ -113,18 +120,20 @@ def read_value(der: bytes, reading: Reading) -> dict[str, Any]:
             "title": "envelope (EnvelopedData) without a signature",
             "envelope": envelope,
         }
-        return _with_inside(document, content, reading)
+        return _with_inside(document, content, reading, depth=depth)
     cms.content_info(der, oids.SIGNED_DATA, "SignedData or EnvelopedData")
     document, content = read_signed(der, reading)
-    return _with_inside(document, content, reading)
+    return _with_inside(document, content, reading, depth=depth)
 
 
-def _with_inside(document: dict[str, Any], content: bytes | None, reading: Reading) -> dict[str, Any]:
+def _with_inside(
+    document: dict[str, Any], content: bytes | None, reading: Reading, *, depth: int
+) -> dict[str, Any]:
     """Return the document with what its content is, if there is any to be seen."""
     if content is None:
         return document
     try:
-        inside = read_value(reading.attempt_der(content, "the content"), reading)
+        inside = _value(reading.attempt_der(content, "the content"), reading, depth=depth + 1)
     except ProtocolError as error:
         inside = {"kind": "unknown", "title": error.message, "size_bytes": len(content)}
     if inside["kind"] == "certificates" and document["kind"] == "signed":
@@ -169,22 +178,16 @@ def _crl(der: bytes, _reading: Reading) -> dict[str, Any]:
 
 def _issuer_and_serial(der: bytes, _reading: Reading) -> dict[str, Any]:
     named = asn1.decode(asn1.IssuerAndSerialNumber, der, "IssuerAndSerialNumber")
-    return {
-        "kind": "issuer-and-serial-number",
-        "title": "the name of a certificate (IssuerAndSerialNumber), as GetCert and GetCRL ask",
-        "issuer": _name(named.issuer),
-        "serial_number": f"{named.serial_number:x}",
-    }
+    title = "the name of a certificate (IssuerAndSerialNumber), as GetCert and GetCRL ask"
+    described = {"issuer": _name(named.issuer), "serial_number": serial_text(named.serial_number)}
+    return {"kind": "issuer-and-serial-number", "title": title, **described}
 
 
 def _issuer_and_subject(der: bytes, _reading: Reading) -> dict[str, Any]:
     named = asn1.decode(asn1.IssuerAndSubject, der, "IssuerAndSubject")
-    return {
-        "kind": "issuer-and-subject",
-        "title": "issuer and subject of a request (IssuerAndSubject), as CertPoll asks",
-        "issuer": _name(named.issuer),
-        "subject": _name(named.subject),
-    }
+    title = "issuer and subject of a request (IssuerAndSubject), as CertPoll asks"
+    described = {"issuer": _name(named.issuer), "subject": _name(named.subject)}
+    return {"kind": "issuer-and-subject", "title": title, **described}
 
 
 def _name(value: asn1.TLV) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepflow.descriptions import name_of_der, oid_name
+from scepflow.descriptions import hex_text, name_of_der, number_text, oid_name, serial_text
 from scepflow.engine import algorithms, asn1, ber, cms, envelopes, oids, password
 from scepflow.engine.certificates import names_certificate
 from scepflow.errors import ProtocolError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["identifier_of", "read_envelope"]
 
+_MAX_COUNT_BITS = 53  # what readers of JSON take for an exact number (RFC 8259 §6 Numbers)
 _KEY_TRANSPORT, _PASSWORD = b"\x30", b"\xa3"
 _RECIPIENT_KINDS = {
     _KEY_TRANSPORT: "key transport",
@@ -75,10 +76,10 @@ def read_envelope(data: bytes, reading: Reading) -> tuple[dict[str, Any], bytes 
 def identifier_of(sid: asn1.IssuerAndSerialNumber | bytes) -> dict[str, str]:
     """Return how a signer or recipient is named."""
     if isinstance(sid, bytes):
-        return {"key_identifier": sid.hex()}
+        return {"key_identifier": hex_text(sid)}
     return {
         "issuer": name_of_der(asn1.encode(sid.issuer)),
-        "serial_number": f"{sid.serial_number:x}",
+        "serial_number": serial_text(sid.serial_number),
     }
 
 
@@ -137,8 +138,13 @@ def _derivation(identifier: list[TLV]) -> dict[str, Any]:
     with suppress(ProtocolError):
         pbkdf2 = asn1.parse(parameters, asn1.Pbkdf2Params, "PBKDF2 parameters")
         prf = asn1.algorithm_parts(pbkdf2.prf)[0] if pbkdf2.prf else oids.HMAC_SHA1
-        shown |= {"function": oid_name(prf), "iterations": pbkdf2.iterations}
+        shown |= {"function": oid_name(prf), "iterations": _count(pbkdf2.iterations)}
     return shown
+
+
+def _count(number: int) -> int | str:
+    """Return a number as JSON has it, or as text where it is beyond all reason."""
+    return number if number.bit_length() <= _MAX_COUNT_BITS else number_text(number)
 
 
 def _key_transport(value: TLV, reading: Reading) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepflow.descriptions import described_key, name_text, oid_name, timestamp, usages
+from scepflow.descriptions import described_key, name_text, oid_name, serial_text, timestamp, usages
 from scepflow.engine import certificates as engine_certificates
 from scepflow.engine import oids, trust
 from scepflow.engine.checks import Finding
@@ -71,7 +71,7 @@ def describe(
         "subject": name_text(certificate.subject),
         "role": _role(certificate),
         "issuer": name_text(certificate.issuer),
-        "serial_number": f"{certificate.serial_number:x}",
+        "serial_number": serial_text(certificate.serial_number),
         "not_before": timestamp(certificate.not_valid_before_utc),
         "not_after": timestamp(certificate.not_valid_after_utc),
         "validity": _validity(certificate, now),

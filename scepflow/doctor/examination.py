@@ -138,7 +138,7 @@ class _Observed:
         return response
 
     def _compare_clocks(self, response: HttpResponse, now: datetime) -> None:
-        with suppress(KeyError, ValueError, TypeError):  # no Date, or one that is none
+        with suppress(KeyError, ValueError, TypeError, OverflowError):  # no Date, or one that is none
             self.skew_s = (parsedate_to_datetime(response.headers["date"]) - now).total_seconds()
 
     @property

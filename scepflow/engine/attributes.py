@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scepflow.engine.checks import Checks
     from scepflow.errors import ScepflowError
 
-__all__ = ["SignedAttributes", "named_by", "only_signer", "verify"]
+__all__ = ["SignedAttributes", "named_by", "only_signer", "verified_by", "verify"]
 
 MAX_TEXT_BYTES = 1024  # longest attribute text that is read at all
 
@@ -137,25 +137,25 @@ def verify(
         "the content was changed after it was signed (RFC 5652 §11.2)",
     )
     checks.require(
-        _verified_by_one(signer, candidates),
+        verified_by(signer, candidates),
         "signature",
         "the signature is wrong",
     )
     return attributes
 
 
-def _verified_by_one(signer: cms.Signer, candidates: Sequence[x509.Certificate]) -> bool:
-    """Tell whether one certificate verifies; a namesake with a key of another kind is passed over (S-003)."""
+def verified_by(signer: cms.Signer, candidates: Sequence[x509.Certificate]) -> x509.Certificate | None:
+    """Return the certificate that verifies, or None; a namesake with a key of another kind is passed over (S-003)."""
     unfit: list[ScepflowError] = []
     for candidate in candidates:
         try:
             if cms.verify_signature(signer, candidate):
-                return True
+                return candidate
         except (ProtocolError, TrustError) as error:
             unfit.append(error)
     if unfit and len(unfit) == len(candidates):
         raise unfit[0]
-    return False
+    return None
 
 
 def named_by(signer: cms.Signer, among: Iterable[x509.Certificate]) -> list[x509.Certificate]:

@@ -210,7 +210,7 @@ class Enrollment:
             newest != self.previous,
             "new-certificate",
             "the CA sent the certificate that is being renewed, not a new one",
-            hint="some CAs renew only shortly before expiry, or answer a known transaction again (Q-007)",
+            hint="some CAs renew only shortly before expiry, or answer a known transaction again",
         )
         return newest
 

@@ -7,6 +7,7 @@ GetCACert, whose answer `trust.authenticate` judges.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cryptography import x509
@@ -23,6 +24,7 @@ from scepflow.engine.urls import operation_url
 from scepflow.errors import PendingError, ProtocolError, RejectedError, TrustError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from scepflow.engine.channel import Channel
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "NextCa",
     "ca_caps_request",
     "ca_cert_request",
     "certificate_request",
@@ -45,6 +48,7 @@ __all__ = [
 ]
 
 MAX_CAPS_BYTES = 64 << 10  # S-031
+_CLOCK_SKEW = timedelta(minutes=1)  # a CRL is often made when it is asked for
 
 _Value = TypeVar("_Value")
 
@@ -55,6 +59,19 @@ class Answer(Generic[_Value]):
 
     value: _Value
     findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextCa:
+    """What GetNextCACert gave.
+
+    Attributes:
+        certificates: the CA's next certificates.
+        signer: the authenticated certificate that signed them; None when it is not known, as a check was relaxed.
+    """
+
+    certificates: tuple[x509.Certificate, ...]
+    signer: x509.Certificate | None
 
 
 def ca_caps_request(url: str, identifier: str | None = None) -> HttpRequest:
@@ -104,7 +121,7 @@ def parse_next_ca(
     bundle: Bundle,
     security: Security = Security.DEFAULT,
     relaxed: frozenset[str] = frozenset(),
-) -> Answer[tuple[x509.Certificate, ...]]:
+) -> Answer[NextCa]:
     """Return the CA's next certificates, signed by the current CA (C-120, S-084).
 
     An RA may sign them only if it is pinned: they become trust anchors, and an RA
@@ -132,7 +149,8 @@ def parse_next_ca(
         raise ProtocolError(
             "no next CA certificate in what the reply's signature covers", section="RFC 8894 §4.7.1"
         )
-    return Answer(following, tuple(checks.findings))
+    signed_by = attributes.verified_by(signer, attributes.named_by(signer, trusted))
+    return Answer(NextCa(certificates=following, signer=signed_by), tuple(checks.findings))
 
 
 def certificate_request(
@@ -216,13 +234,19 @@ def _check_chain(bundle: Bundle, certificate: x509.Certificate, now: datetime, c
 
 
 def parse_crl(
-    channel: Channel, message: Message, response: HttpResponse, *, issuer_der: bytes | None = None
+    channel: Channel,
+    message: Message,
+    response: HttpResponse,
+    *,
+    issuer_der: bytes | None = None,
+    now: datetime,
 ) -> Answer[x509.CertificateRevocationList]:
-    """Return the CRL, issued and signed by the CA (C-119).
+    """Return the CRL, issued and signed by the CA (C-119). One that is not current is a finding.
 
     Raises:
         RejectedError, PendingError: the CA said no, or has not decided.
         TrustError: it is not the CA's.
+        ProtocolError: it is not a complete CRL for clients' certificates, or not one that can be understood.
         ProtocolError, TransportError: see `Channel.reply`.
     """
     answer, checks = _answer(channel, message, response)
@@ -232,17 +256,68 @@ def parse_crl(
     issuers = [
         c
         for c in channel.bundle.certificates
-        if trust.is_ca(c) and _named(c.subject, asn1.certificate_names(c)[2], channel, issuer_der)
+        if trust.is_ca(c)
+        and _may_sign_crls(c)
+        and _named(c.subject, asn1.certificate_names(c)[2], channel, issuer_der)
     ]
     signed = [crl for crl in crls if any(_signed_by(crl, issuer) for issuer in issuers)]
     checks.require(signed, "chain", "the CRL is not signed by the CA that was asked about")
-    return Answer((signed or crls)[0], tuple(checks.findings))
+    crl = _complete(signed or crls)
+    _note_times(crl, now, checks)
+    return Answer(crl, tuple(checks.findings))
+
+
+def _may_sign_crls(issuer: x509.Certificate) -> bool:
+    """Tell whether a CA may sign CRLs (RFC 5280 §6.3.3 CRL Processing, step f)."""
+    usage = trust.key_usage(issuer)
+    return usage is None or usage.crl_sign
+
+
+def _complete(crls: Sequence[x509.CertificateRevocationList]) -> x509.CertificateRevocationList:
+    """Return the first CRL that stands for itself; a CA may send its deltas too."""
+    reasons = [_unfit(crl) for crl in crls]
+    if "" in reasons:
+        return crls[reasons.index("")]
+    raise ProtocolError(reasons[0], section="RFC 5280 §5.2 CRL Extensions")
+
+
+def _unfit(crl: x509.CertificateRevocationList) -> str:
+    """Return why whoever gets the CRL could be wrong about a client's certificate, or ""."""
+    try:
+        extensions = list(crl.extensions)
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError, TypeError):
+        return "the extensions of the CRL cannot be read"
+    for extension in extensions:
+        value = extension.value
+        if isinstance(value, x509.DeltaCRLIndicator):
+            return "the CA sent a delta CRL, which lists only what has changed"
+        if isinstance(value, x509.IssuingDistributionPoint) and (
+            value.only_contains_ca_certs or value.only_contains_attribute_certs
+        ):
+            return "the CA sent a CRL that does not cover clients' certificates"
+        if extension.critical and isinstance(value, x509.UnrecognizedExtension):
+            return f"the CRL has a critical extension that is not known: {extension.oid.dotted_string}"
+    return ""
+
+
+def _note_times(crl: x509.CertificateRevocationList, now: datetime, checks: Checks) -> None:
+    """Note a CRL that is not current: a CA that is late issues no other, and who gets it may refuse it."""
+    if crl.next_update_utc is not None and crl.next_update_utc < now:
+        checks.note(
+            "crl-stale", f"the CRL is out of date: the next was due {crl.next_update_utc:%Y-%m-%d %H:%M} UTC"
+        )
+    if crl.last_update_utc > now + _CLOCK_SKEW:
+        checks.note(
+            "crl-not-yet-valid",
+            f"the CRL is of the future, {crl.last_update_utc:%Y-%m-%d %H:%M} UTC; is this machine's clock right?",
+        )
 
 
 def _load_crl(der: bytes) -> x509.CertificateRevocationList:
     try:
         crl = x509.load_der_x509_crl(der)
-        _ = crl.issuer  # read now, as in `certificates.load_certificates`
+        # Read now, as in `certificates.load_certificates`.
+        _ = crl.issuer, crl.last_update_utc, crl.next_update_utc
     except (ValueError, TypeError, x509.InvalidVersion):
         raise ProtocolError("not a CRL", section="RFC 5280 §5.1 CRL Fields") from None
     return crl
@@ -268,8 +343,9 @@ def _answer(channel: Channel, message: Message, response: HttpResponse) -> tuple
             waited_s=0,
             hint="its operator must approve the question; ask again later",
         )
+    said = f': "{cert_rep.fail_info_text}"' if cert_rep.fail_info_text else ""
     raise RejectedError(
-        f"the CA did not answer {message.type.title}: {fail_info_name(cert_rep.fail_info)}",
+        f"the CA did not answer {message.type.title}: {fail_info_name(cert_rep.fail_info)}{said}",
         fail_info=cert_rep.fail_info,
         fail_info_text=cert_rep.fail_info_text,
         transaction_id=message.transaction_id,

@@ -57,14 +57,14 @@ def getnextca(command: Command, names: frozenset[str]) -> int:
 
     settings, screen = command.settings, command.screen
     screen.say("requesting next CA certificate")
-    following = get_next_ca(command.pipeline(), emit=command.registry.emit, system=command.system)
+    answer = get_next_ca(command.pipeline(), emit=command.registry.emit, system=command.system)
     screen.say("valid response from server")
     screen.verbose("signature ok")
-    screen.verbose(f"verify and unwrap: found {len(following)} cert(s)", prefix=False)
+    screen.verbose(f"verify and unwrap: found {len(answer.certificates)} cert(s)", prefix=False)
     if settings.output:
-        command.write(settings.output, _signer(command), complaint="cannot open cert file for writing")
+        command.write(settings.output, answer.signer, complaint="cannot open cert file for writing")
         screen.say(f"certificate written as {settings.output}")
-    _write_numbered(command, following, fingerprint_digest(settings.fingerprint_digest, names))
+    _write_numbered(command, answer.certificates, fingerprint_digest(settings.fingerprint_digest, names))
     return Exit.SUCCESS
 
 
@@ -82,13 +82,5 @@ def _write_numbered(command: Command, certificates: Sequence[x509.Certificate], 
         tell_pem(screen, certificate)
     if Path(f"{base}-{len(certificates)}").exists():
         screen.complain(f"{base}-{len(certificates)} is older than these, remove it")
-
-
-def _signer(command: Command) -> x509.Certificate:
-    """Return who signed GetNextCACert, whose signature is verified by now."""
-    from scepflow.engine import attributes, cms, trust
-    from scepflow.engine.exchange import cms_body
-
-    signed = cms.parse_signed_data(cms_body(command.wire.answers["GetNextCACert"]))
-    known = trust.parse_certificates(Path(command.settings.chain_root or "").read_bytes())
-    return attributes.named_by(attributes.only_signer(signed), (*signed.certificates(), *known))[0]
+    if Path(base).exists():
+        screen.complain(f"{base} is older than these and would be taken instead of them, remove it")

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from scepflow.sscep.settings import Settings
 
-__all__ = ["CaFiles", "find_ca_files"]
+__all__ = ["CaFiles", "find_ca_files", "is_older"]
 
 _MOST_FILES = 20
+_LARGEST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,14 @@ def find_ca_files(settings: Settings) -> CaFiles:
     )
 
 
+def is_older(name: str, than: str) -> bool:
+    """Tell whether a file was written before another one; False when one of them is not there."""
+    try:
+        return Path(name).stat().st_mtime_ns <= Path(than).stat().st_mtime_ns
+    except (OSError, ValueError):
+        return False
+
+
 def choose(certificates: Sequence[x509.Certificate]) -> tuple[int, int]:
     """Return the places of the signing and the encryption certificate, by sscep's rule.
 
@@ -146,12 +155,14 @@ def _numbered(base: str) -> list[tuple[str, x509.Certificate]]:
 
 
 def _read(name: str) -> x509.Certificate | None:
-    """Return the first certificate in a file, or None."""
+    """Return the first certificate in a file, or None; no file is read that is larger than any chain."""
     from scepflow.engine.trust import parse_certificates
     from scepflow.errors import ProtocolError
 
     try:
-        return parse_certificates(Path(name).read_bytes())[0]
+        with Path(name).open("rb") as file:
+            data = file.read(_LARGEST_BYTES + 1)
+        return None if len(data) > _LARGEST_BYTES else parse_certificates(data)[0]
     except (OSError, ValueError, ProtocolError):
         return None
 

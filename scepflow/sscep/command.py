@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from scepflow.errors import OptionError
 from scepflow.options import Secret
+from scepflow.output_files import check_output, write_output
 from scepflow.sscep.algorithms import algorithms_of
 from scepflow.sscep.engine import Token, find_token
-from scepflow.sscep.files import check_output, write_output
 from scepflow.sscep.inputs import Inputs, read_inputs
 from scepflow.sscep.lines import pem_lines, tell_capabilities
 from scepflow.sscep.options import peer_of
-from scepflow.sscep.pipeline_of import pipeline_text
+from scepflow.sscep.pipeline_of import SHORTEST_KEY_BITS, pipeline_text
 from scepflow.sscep.settings import Exit, Operation, SscepExit
 from scepflow.sscep.wire import CommandEnded, WatchedTransport, Wire
 
@@ -109,7 +110,7 @@ class Command:
             digest=self.settings.digest or digest,
             passphrase=passphrase,
         )
-        text = pipeline_text(settings, self.inputs.ca, token=self.token)
+        text = pipeline_text(settings, self.inputs.ca, token=self.token, min_bits=SHORTEST_KEY_BITS)
         return self._pipeline(settings, text)
 
     def _pipeline(self, settings: Settings, text: str) -> Pipeline:
@@ -125,7 +126,10 @@ class Command:
             key, signer = (_with_passphrase(stage, settings.passphrase) for stage in (key, signer))
         if self.token and self.token.pin:
             key = msgspec.structs.replace(key, pin=self.token.pin)
-        transport = WatchedTransport(inner=pipeline.transport, wire=self.wire)
+        inner = pipeline.transport
+        if settings.proxy_password is not None:
+            inner = msgspec.structs.replace(inner, password=settings.proxy_password)
+        transport = WatchedTransport(inner=inner, wire=self.wire)
         return replace(pipeline, key=key, signer=signer, transport=transport)
 
     def _find_token(self) -> Token | None:
@@ -143,8 +147,16 @@ class Command:
         if settings.passphrase is not None:
             return Secret(settings.passphrase.reveal(Path.cwd()))
         if self.inputs.encrypted:
-            return Secret(self.ask())
+            return self._typed()
         return None
+
+    def _typed(self) -> Secret:
+        try:
+            return Secret(self.ask())
+        except (EOFError, ValueError, OptionError):
+            line = f"error while reading private key {self.inputs.encrypted}"
+            why = f"{self.settings.program}: its pass phrase was not given: type it, or name a source of it with -P"
+            raise SscepExit(Exit.FILE, stderr=(f"{self.settings.program}: {line}", why)) from None
 
     # -- files
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from scepflow.options import Secret
 from scepflow.sscep.ca_files import find_ca_files
 from scepflow.sscep.engine import is_same_key, names_token, token_of, without_pin
-from scepflow.sscep.pipeline_of import pipeline_text
-from scepflow.sscep.settings import Operation, SscepExit
+from scepflow.sscep.key_files import look_at_key
+from scepflow.sscep.pipeline_of import SHORTEST_KEY_BITS, pipeline_text
+from scepflow.sscep.settings import Exit, Operation, SscepExit
+from scepflow.text import sanitise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +27,13 @@ __all__ = ["commented_pipeline"]
 
 _PASSPHRASE = Secret({"env": "SSCEP_PASSPHRASE"})
 _PIN = Secret({"env": "SSCEP_PIN"})
+_PROXY_PASSWORD = Secret({"env": "SSCEP_PROXY_PASSWORD"})
+_NO_KEY = (
+    "MISSING: the key (-k): there is no such file now, and it names no key on a token either, as"
+    " pkcs11:token=…;object=… or slot_N-id_HEX does; [key] takes it for a file."
+)
+_LONGEST_REMARK = 1000
+_SAFE_BITS = 2048
 _MODULE = "/usr/lib/pkcs11/MODULE.so"
 _QUESTIONS = {
     Operation.GETCAPS: "scepflow getcaps PIPELINE",
@@ -41,26 +50,57 @@ def commented_pipeline(settings: Settings, *, origin: str) -> str:
     Args:
         settings: the command; it may be incomplete.
         origin: what it was read from.
+
+    Raises:
+        SscepExit: code 93; a name in it is not UTF-8, and so cannot stand in a pipeline.
     """
     try:
         files = find_ca_files(settings) if settings.ca_file else None
     except SscepExit:
         files = None
     token, of_token = _token(settings)
+    settings, of_keys, min_bits = _key_files(settings)
     remarks = [
         f"From {origin}. Paths start where this file is.",
         *_missing(settings),
         *of_token,
+        *of_keys,
         *_lost(settings, files),
     ]
+    text = pipeline_text(_without_secrets(settings), files, token=token, min_bits=min_bits)
+    _check_text(text, settings.program)
+    # Names stand in remarks: none may end its line.
+    comments = (f"# {sanitise(remark, limit=_LONGEST_REMARK)}\n" for remark in remarks)
+    return "".join(comments) + "\n" + text
+
+
+def _without_secrets(settings: Settings) -> Settings:
+    """Return the settings with the name of a variable for each secret that was typed, and an address."""
     if settings.key is not None:
         settings = replace(settings, key=without_pin(settings.key))
+    if settings.old_key is not None:
+        settings = replace(settings, old_key=without_pin(settings.old_key))
     if settings.passphrase is not None and settings.passphrase.is_literal:
         settings = replace(settings, passphrase=_PASSPHRASE)
-    if settings.url is None:
-        settings = replace(settings, url="http://pki.example.com/scep")
-    text = pipeline_text(settings, files, token=token)
-    return "".join(f"# {remark}\n" for remark in remarks) + "\n" + text
+    if settings.proxy_password is not None:
+        settings = replace(settings, proxy_password=_PROXY_PASSWORD)
+    return replace(settings, url=settings.url or "http://pki.example.com/scep")
+
+
+def _check_text(text: str, program: str) -> None:
+    """Refuse what TOML cannot hold: it is UTF-8, a file's name need not be."""
+    for line in text.splitlines():
+        try:
+            line.encode()
+        except UnicodeEncodeError:
+            shown = sanitise(line, limit=_LONGEST_REMARK)
+            raise SscepExit(
+                Exit.FILE,
+                stderr=(
+                    f"{program}: no pipeline can have a name that is not UTF-8: {shown}",
+                    f"{program}: rename the file, or link to it by another name",
+                ),
+            ) from None
 
 
 def _token(settings: Settings) -> tuple[Token | None, list[str]]:
@@ -69,9 +109,8 @@ def _token(settings: Settings) -> tuple[Token | None, list[str]]:
         return None, []
     try:
         token = token_of(settings)
-    except SscepExit as end:
-        lines = (line.removeprefix(f"{settings.program}: ") for line in end.stderr_lines)
-        return None, [f"MISSING: the key (-k) on the token: {'; '.join(lines)}"]
+    except SscepExit:
+        return None, [_NO_KEY]
     remarks = ["The key stays on its token, for which scepflow needs: pip install 'scepflow[pkcs11]'"]
     if token.module is None:
         token = replace(token, module=_MODULE)
@@ -85,6 +124,26 @@ def _token(settings: Settings) -> tuple[Token | None, list[str]]:
     if settings.old_key is not None and not is_same_key(settings):
         remarks.append("-K: [signer] reads the old key from a file; it cannot be on the token.")
     return token, remarks
+
+
+def _key_files(settings: Settings) -> tuple[Settings, list[str], int | None]:
+    """Return the settings with a source for a pass phrase that is needed, what is to be said, and the least bits."""
+    remarks: list[str] = []
+    min_bits = None
+    for name in dict.fromkeys((settings.key, settings.old_key)):
+        found = look_at_key(name)
+        if found.encrypted and settings.passphrase is None:
+            settings = replace(settings, passphrase=_PASSPHRASE)
+            remarks.append(
+                f"MISSING: the pass phrase of {name}: put it into the environment variable SSCEP_PASSPHRASE."
+            )
+        if name == settings.key and found.rsa_bits is not None and found.rsa_bits < _SAFE_BITS:
+            min_bits = SHORTEST_KEY_BITS
+            remarks.append(
+                f"The RSA key in {name} has {found.rsa_bits} bits, too few to be safe: make a longer one for the next"
+                " renewal, and take [key] min_bits out."
+            )
+    return settings, remarks, min_bits
 
 
 def _missing(settings: Settings) -> Iterator[str]:
@@ -121,6 +180,8 @@ def _lost(settings: Settings, files: CaFiles | None) -> Iterator[str]:
         yield 'No CA certificate is known, hence relax = ["chain"]: name it in [ca] certificate and take that out.'
     if settings.passphrase is not None and settings.passphrase.is_literal:
         yield "The pass phrase is not copied: put it into the environment variable SSCEP_PASSPHRASE."
+    if settings.proxy_password is not None:
+        yield "The proxy's password is not copied: put it into the environment variable SSCEP_PROXY_PASSWORD."
     yield from _options(settings)
 
 

@@ -22,6 +22,8 @@ __all__ = ["Configuration", "is_ini", "load_configuration"]
 _LARGEST_BYTES = 1 << 20
 _LONGEST_VALUE = 1 << 16  # OpenSSL's MAX_CONF_VALUE_LENGTH: variables could double it line by line
 _DEEPEST_INCLUDE = 10
+_MOST_FILES = 100
+_LARGEST_TOTAL = 4 << 20  # characters in all files
 
 
 class _Key(NamedTuple):
@@ -210,10 +212,12 @@ def _unquoted(word: str) -> str:
 
 # -- INI
 
-_WORD = r"(?:\\.|[A-Za-z0-9_!%&*+,\-./;?@^~|])*"
+_LETTER = r"(?:\\.|[A-Za-z0-9_!%&*+,\-./;?@^~|])"
+_WORD = rf"{_LETTER}*"
 _QUOTE = r"""(?:"(?:\\.|[^"\\])*(?:"|\\?$)|'(?:\\.|[^'\\])*(?:'|\\?$)|`(?:\\.|[^`\\])*(?:`|\\?$))"""
 _CONTENT = re.compile(rf"(?:[^#\"'`\\]+|{_QUOTE}|\\.?)*", re.DOTALL)
-_SECTION = re.compile(rf"\[[ \t\r]*({_WORD}(?:[ \t\r]+{_WORD})*?)[ \t\r]*\]", re.DOTALL)
+# Possessive: a name without its bracket is given up at once, however many blanks are in it.
+_SECTION = re.compile(rf"\[[ \t\r]*+((?:{_LETTER}++(?:[ \t\r]++{_LETTER}++)*+)?)[ \t\r]*+\]", re.DOTALL)
 _SETTING = re.compile(
     rf"(?:(?P<section>{_WORD})::)?(?P<name>{_WORD})[ \t\r]*(?P<equals>=?)[ \t\r]*(?P<value>.*)", re.DOTALL
 )
@@ -246,6 +250,8 @@ class _IniReader:
         self._section = "default"
         self._place = ("", 0)
         self._depth = 0
+        self._files = 0
+        self._total = 0
 
     def find(self, section: str, name: str) -> str | None:
         """Return a value of the section, or of ``default``."""
@@ -262,8 +268,11 @@ class _IniReader:
         """Add what the text of a file says.
 
         Raises:
-            _BadLineError: a line cannot be understood.
+            _BadLineError: a line cannot be understood, or there are too many files in it.
         """
+        self._files, self._total = self._files + 1, self._total + len(text)
+        if self._files > _MOST_FILES or self._total > _LARGEST_TOTAL:
+            self._refuse("too much is included")
         for number, line in _logical_lines(text):
             self._place = (file, number)
             content = _CONTENT.match(line)
@@ -290,18 +299,16 @@ class _IniReader:
 
     def _include(self, name: str) -> None:
         """Read another file, or each of a directory; one that is not there is no error, as in OpenSSL."""
-        path = Path(name)
         place, self._depth = self._place, self._depth + 1
         if self._depth > _DEEPEST_INCLUDE:
             self._refuse("files are included too deep")
-        files = sorted((*path.glob("*.cnf"), *path.glob("*.conf"))) if path.is_dir() else [path]
-        for file in files:
-            if file.is_file():
-                try:
-                    text = _read(str(file))
-                except OSError as error:
-                    self._refuse(f"cannot open {sanitise(str(file))}: {error.strerror}")
-                self.read(text, str(file))
+        opened = name
+        try:
+            for opened in map(str, _included(Path(name))):
+                self.read(_read(opened), opened)
+        except OSError as error:
+            self._place = place
+            self._refuse(f"cannot open {sanitise(opened)}: {error.strerror}")
         self._place, self._depth = place, self._depth - 1
 
     def _expanded(self, text: str, section: str) -> str:
@@ -338,6 +345,12 @@ class _IniReader:
 
     def _refuse(self, why: str) -> NoReturn:
         raise _BadLineError(*self._place, why)
+
+
+def _included(path: Path) -> list[Path]:
+    """Return a file, or those of a directory; raises OSError for a name that none can have."""
+    files = sorted((*path.glob("*.cnf"), *path.glob("*.conf"))) if path.is_dir() else [path]
+    return [file for file in files if file.is_file()]
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -386,7 +399,6 @@ def _engine(reader: _IniReader, name: str, *, program: str, given: bool) -> Engi
     return Engine(
         id=engine_id,
         module_path=reader.find(name, "MODULE_PATH"),
-        dynamic_path=reader.find(name, "dynamic_path"),
         pin=reader.find(f"sscep_engine_{engine_id}", "PIN"),
         commands=tuple(reader.sections.get(reader.find(name, "cmds") or "", {}).items()),
     )

@@ -100,7 +100,7 @@ def find_token(settings: Settings) -> Token | None:
             "engine section has no MODULE_PATH",
             f"write MODULE_PATH = … with the token's PKCS#11 library in the section of engine {_ENGINE}",
         )
-    if settings.old_key is not None and not is_same_key(settings) and not Path(settings.old_key).is_file():
+    if settings.old_key is not None and not is_same_key(settings) and not _is_file(settings.old_key):
         raise _refused(
             settings,
             "the old key (-K) is not a file, and a token is asked for the new one (-k) only",
@@ -120,7 +120,15 @@ def names_token(settings: Settings) -> bool:
     engine, key = settings.engine, settings.key
     if engine is None or engine.id != _ENGINE or key is None or settings.operation in _KEYLESS:
         return False
-    return not Path(key).is_file()
+    return not _is_file(key)
+
+
+def _is_file(name: str) -> bool:
+    """Tell whether there is a file of that name; a URI may be longer than any."""
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def is_same_key(settings: Settings) -> bool:
@@ -221,8 +229,10 @@ def _pin(asked: dict[str, bytes]) -> Secret | None:
 
 
 def without_pin(key: str) -> str:
-    """Return ``-k`` fit to be shown: a URI may have a PIN in its query."""
-    return key.partition("?")[0] if key[:7].lower() == "pkcs11:" else key
+    """Return ``-k`` or ``-K`` fit to be shown: a URI may have a PIN in its query, or where it should have none."""
+    if key[:7].lower() != "pkcs11:":
+        return key
+    return re.split(r"\?|[:;&]\s*pin-", key, maxsplit=1, flags=re.IGNORECASE)[0]
 
 
 def _is_installed() -> bool:

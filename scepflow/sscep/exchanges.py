@@ -6,6 +6,7 @@ Must never hold: what is inside an envelope.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING
 
 from scepflow.errors import ScepflowError
@@ -36,7 +37,6 @@ def message_of(request: HttpRequest) -> bytes:
     """Return the pki_message in DER, from a POST's body or a GET's address."""
     if request.body:
         return request.body
-    from base64 import b64decode
     from urllib.parse import parse_qs, urlsplit
 
     return b64decode(parse_qs(urlsplit(request.url).query)["message"][0])
@@ -51,10 +51,17 @@ def tell_sent(screen: Screen, request: HttpRequest) -> None:
 
         message = message_of(request)
         envelope = parse_signed_data(message).content or b""
+        screen.verbose("successfully encrypted payload")
         screen.verbose(f"envelope size: {len(envelope)} bytes")
         _dump(screen, envelope)
+        screen.verbose("creating outer PKCS#7")
         screen.verbose("PKCS#7 data written successfully")
         _dump(screen, message)
+        if request.body:
+            screen.verbose(f"payload size: {len(message)} bytes")
+        else:
+            screen.verbose("applying base64 encoding")
+            screen.verbose(f"base64 encoded payload size: {len(b64encode(message))} bytes")
     if screen.is_debug:
         _tell_http(screen, request)
 

@@ -18,6 +18,7 @@ from scepflow.errors import (
     TransportError,
     TrustError,
 )
+from scepflow.sscep.ca_files import is_older
 from scepflow.sscep.exchanges import REPLY_TYPES
 from scepflow.sscep.settings import Exit, Operation
 
@@ -33,6 +34,9 @@ _MISSING = {
     Operation.GETCRL: "cannot find CRL in reply",
 }
 """A verified reply without what was asked for; a certificate for another key is none of ours."""
+
+_ISSUED = ("new-certificate", "chain")
+"""Checks of what a verified reply brings."""
 
 _NO_CRL = "RFC 8894 §3.3.4 GetCert and GetCRL"
 
@@ -74,17 +78,28 @@ def tell_failure(command: Command, error: ScepflowError) -> int:
     if isinstance(error, PendingError):
         screen.replied("PENDING")
         return Exit.PENDING
-    if _is_missing(command, error):
+    if _is_missing(command, error) or (isinstance(error, TrustError) and error.check in _ISSUED):
         screen.replied("SUCCESS")
     code, line = _meaning(command, error)
     if line:
         screen.complain(line)
     screen.failed(error)
+    if code == Exit.MESSAGE:
+        _tell_stale(command)
     if code == Exit.NETWORK:
         screen.complain("error while sending message")
         if command.settings.operation == Operation.GETNEXTCA and screen.is_verbose:
             screen.complain("getnextCA might be not available")
     return code
+
+
+def _tell_stale(command: Command) -> None:
+    """Point at a single CA certificate that was taken though numbered ones are newer."""
+    name = command.settings.ca_file or ""
+    if command.settings.operation in _MISSING and is_older(name, f"{name}-0"):
+        command.screen.complain(
+            f"{name} was used, which is older than {name}-0: remove it to use the numbered ones"
+        )
 
 
 def _meaning(command: Command, error: ScepflowError) -> tuple[int, str | None]:

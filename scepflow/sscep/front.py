@@ -5,6 +5,7 @@ Must never hold: what an operation does; each has a module.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -16,6 +17,7 @@ from scepflow.sscep.enrolling import enroll
 from scepflow.sscep.failures import tell_failure
 from scepflow.sscep.options import address_lines, opening_lines, parse_arguments
 from scepflow.sscep.output import Screen
+from scepflow.sscep.passing import with_copies
 from scepflow.sscep.questions import getcert, getcrl
 from scepflow.sscep.settings import Operation, SscepExit
 from scepflow.sscep.wire import CommandEnded
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_sscep"]
 
+_PROMPT = "Enter PEM pass phrase:"
 _OPERATIONS = {
     Operation.GETCAPS: getcaps,
     Operation.GETCA: getca,
@@ -73,14 +76,20 @@ def run_sscep(
         return screen.ended(end)
     screen.is_verbose, screen.is_debug = settings.verbose, settings.debug
     registry.register(screen, "sscep")
-    command = Command(
-        settings=settings,
-        screen=screen,
-        registry=registry,
-        state=state,
-        system=system or RealSystem(),
-        ask=ask or _ask,
-    )
+    with with_copies(settings) as (readable, screen.names):
+        command = Command(
+            settings=readable,
+            screen=screen,
+            registry=registry,
+            state=state,
+            system=system or RealSystem(),
+            ask=ask or _ask,
+        )
+        return _ended(command)
+
+
+def _ended(command: Command) -> int:
+    screen = command.screen
     try:
         return _run(command)
     except SscepExit as end:
@@ -92,9 +101,28 @@ def run_sscep(
 
 
 def _ask() -> str:
+    """Return what is typed at the terminal, or the first line of stdin where there is no terminal.
+
+    Raises:
+        EOFError: there is nothing.
+        ValueError: what there is, is no text.
+    """
     from getpass import getpass
 
-    return getpass("Enter PEM pass phrase:")
+    if _has_terminal():
+        return getpass(_PROMPT)
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.removesuffix("\n")
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return sys.stdin.isatty()
+    return True
 
 
 def _run(command: Command) -> int:

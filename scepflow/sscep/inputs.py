@@ -33,13 +33,13 @@ class Inputs:
         ca: the CA's certificate files.
         own: the certificate that signs a question (``-l``), else None.
         named: the certificate that ``-O`` names, or None.
-        encrypted: whether a key file has a pass phrase.
+        encrypted: the first key file that has a pass phrase, or None.
     """
 
     ca: CaFiles
     own: x509.Certificate | None = None
     named: x509.Certificate | None = None
-    encrypted: bool = False
+    encrypted: str | None = None
 
 
 def read_inputs(settings: Settings, *, key_is_file: bool) -> Inputs:
@@ -58,7 +58,9 @@ def read_inputs(settings: Settings, *, key_is_file: bool) -> Inputs:
     # sscep reads -K for a question too, and does nothing with it; on a token it is -k again.
     old_key = None if question or (is_same_key(settings) and not key_is_file) else settings.old_key
     names = [name for name in (settings.key if key_is_file else None, old_key) if name is not None]
-    keys = [_read(settings, name, f"cannot open private key file {without_pin(name)}") for name in names]
+    keys = {
+        name: _read(settings, name, f"cannot open private key file {without_pin(name)}") for name in names
+    }
     named = _certificate(settings, settings.old_certificate, "renewal cert (-O)")
     if not question and settings.request is not None:
         _read(settings, settings.request, "cannot open certificate request")
@@ -66,7 +68,7 @@ def read_inputs(settings: Settings, *, key_is_file: bool) -> Inputs:
         ca=_with_issuer(settings, ca, own=own, named=named),
         own=own,
         named=named,
-        encrypted=any(b"ENCRYPTED" in key for key in keys),
+        encrypted=next((name for name, key in keys.items() if b"ENCRYPTED" in key), None),
     )
 
 

@@ -7,7 +7,6 @@ Must never hold: the challenge in a line that is shown, or a process that is sta
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,13 +21,14 @@ from scepflow.errors import OptionError, ScepflowError
 from scepflow.events import Warned
 from scepflow.faults import working
 from scepflow.options import NameTemplate, Secret
+from scepflow.output_files import write_beside
 from scepflow.pipeline.fields import filler
 from scepflow.sscep.settings import Exit, SscepExit
 from scepflow.stages import Run
 from scepflow.text import sanitise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from scepflow.events import Event
     from scepflow.registry import Registry
@@ -36,7 +36,14 @@ if TYPE_CHECKING:
 __all__ = ["Made", "make_request"]
 
 _KINDS = {"-ip": "ip", "-dns": "dns", "-email": "email"}
-_DIGESTS = {"sha256": "sha-256", "sha384": "sha-384", "sha512": "sha-512", "sha1": "sha-1"}
+_DIGESTS = {
+    "sha256": "sha-256",
+    "sha384": "sha-384",
+    "sha512": "sha-512",
+    "sha224": "sha-224",
+    "sha1": "sha-1",
+}
+_BROKEN = "it is broken, and the library signs nothing with it: "
 _KEY_BITS = ("2048", "3072", "4096")
 
 _SUBJECT = {
@@ -49,7 +56,15 @@ _SUBJECT = {
 """Options for what stands before the common name, in the script's order."""
 
 _DEVICE = ("unstructured-name", "unstructured-address", "serial-number")
-_OPTIONS = ("prefix", *_SUBJECT, *_DEVICE, "key-bits", "challenge-env", "challenge-file")
+_HELP = {
+    "prefix": "TEXT: names the files TEXT.key and TEXT.csr (default local; empty: the name)",
+    **{name: f"TEXT: {short} of the subject, before the name" for name, short in _SUBJECT.items()},
+    **dict.fromkeys(_DEVICE, "TEXT: of a device, instead of the name in the subject"),
+    "key-bits": f"NUMBER: of the RSA key, {', '.join(_KEY_BITS)} (default {_KEY_BITS[0]})",
+    "challenge-env": "NAME: environment variable with the challenge",
+    "challenge-file": "FILE: file with the challenge",
+}
+"""Options, and what the usage says of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,10 +168,10 @@ def _parse(arguments: Sequence[str], program: str) -> _Words:
             positional.append(word)
             continue
         name, equals, value = word[2:].partition("=")
-        if name not in _OPTIONS:
+        if name not in _HELP:
             raise OptionError(
                 f"unknown option --{sanitise(name)}",
-                hint=f"known: {' '.join(f'--{known}' for known in _OPTIONS)}",
+                hint=f"known: {' '.join(f'--{known}' for known in _HELP)}",
             )
         if not equals and not waiting:
             raise OptionError(f"--{name} needs a value")
@@ -170,7 +185,7 @@ def _check(words: _Words, program: str) -> None:
     """Refuse what the script refuses, in its words, and what it should."""
     usage = f"Usage: {program} -ip|-dns|-email name"
     if not words.argument(1):
-        raise SscepExit(Exit.ERROR, stdout=(f"{usage} [challenge]",))
+        raise SscepExit(Exit.ERROR, stdout=(f"{usage} [challenge]", *_option_lines()))
     if words.argument(0) not in _KINDS:
         illegal = f"Illegal subjectAltName extension {words.argument(0)}"
         raise SscepExit(Exit.ERROR, stdout=(illegal, f"{usage} [keybits]"))
@@ -182,6 +197,13 @@ def _check(words: _Words, program: str) -> None:
         "".join((*words.positional, *words.options.values())).encode()
     except UnicodeEncodeError:
         raise OptionError("an argument is not UTF-8 text") from None
+
+
+def _option_lines() -> Iterator[str]:
+    """Yield what the script has no need of, since one edits it."""
+    yield f"A digest may follow the challenge, which may be empty: {', '.join(_DIGESTS)}."
+    yield "OPTIONS, anywhere:"
+    yield from (f"  {f'--{name}':<23}{text}" for name, text in _HELP.items())
 
 
 def _challenge(words: _Words, environment: Mapping[str, str], directory: Path) -> str | None:
@@ -206,7 +228,7 @@ def _digest(words: _Words) -> str:
     if spelling and spelling not in _DIGESTS:
         raise OptionError(
             f"a request cannot be signed with {sanitise(words.argument(3))}",
-            hint=f"use {', '.join(_DIGESTS)}",
+            hint=f"{_BROKEN if spelling in ('md4', 'md5') else ''}use {', '.join(_DIGESTS)}",
         )
     return _DIGESTS[spelling or "sha256"]
 
@@ -293,14 +315,10 @@ def _write(contents: Mapping[Path, tuple[bytes, int]]) -> None:
     Raises:
         OSError: one cannot be written; what was there before still is, unless only a rename failed.
     """
-    staged = {file: file.with_name(f".{file.name}.{secrets.token_hex(4)}") for file in contents}
+    staged: dict[Path, Path] = {}
     try:
         for file, (content, mode) in contents.items():
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            with os.fdopen(os.open(staged[file], flags, mode), "wb") as out:
-                out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
+            staged[file] = write_beside(file, content, mode=mode)
         for file, temporary in staged.items():
             temporary.replace(file)
     finally:

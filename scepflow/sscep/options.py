@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import unquote
 
 from scepflow.engine.urls import DEFAULT_PATH, check_url
 from scepflow.errors import OptionError
@@ -79,6 +80,23 @@ _MISSING_FOR = {
     (Operation.GETCA, "c"): "missing CA certificate filename (-c)",
     (Operation.GETCRL, "w"): "missing crl file (-w)",
 }
+_TEXTS = {
+    "u": "url",
+    "c": "ca_file",
+    "C": "chain_root",
+    "e": "encryption_file",
+    "i": "identifier",
+    "k": "key",
+    "r": "request",
+    "K": "old_key",
+    "O": "old_certificate",
+    "l": "local_certificate",
+    "L": "signer_output",
+    "w": "output",
+    "M": "monitor",
+    "m": "message_file",
+}
+"""Options whose text is a field of the settings as it is."""
 _INT_MAX = 2**31 - 1
 
 
@@ -205,39 +223,40 @@ def _settings(
     if serial is None and operation in QUESTIONS and "s" in values:
         _refuse(program, "error converting serial", code=Exit.SELF_SIGNED)
     _check_pair(values, operation, program)
-    return Settings(
-        program=program,
-        operation=operation,
-        url=values.get("u"),
-        proxy=values.get("p"),
-        ca_file=values.get("c"),
-        chain_root=values.get("C"),
-        encryption_file=values.get("e"),
+    texts: dict[str, Any] = {field: values[letter] for letter, field in _TEXTS.items() if letter in values}
+    return replace(
+        draft,
+        **texts,
+        **_proxy(values["p"], program) if "p" in values else {},
         cipher=algorithms.get("E"),
         digest=algorithms.get("S"),
         fingerprint_digest=algorithms.get("F"),
-        identifier=values.get("i"),
-        key=values.get("k"),
-        request=values.get("r"),
-        old_key=values.get("K"),
-        old_certificate=values.get("O"),
-        local_certificate=values.get("l"),
-        signer_output=values.get("L"),
-        output=values.get("w"),
         poll_interval_s=_atoi(values.get("t"), POLL_INTERVAL_S),
         max_poll_s=_atoi(values.get("T"), MAX_POLL_S),
         max_polls=_atoi(values.get("n"), MAX_POLLS),
         resume="R" in flags,
         serial=serial,
         wait_s=_atoi(values.get("W"), 0),
-        monitor=values.get("M"),
-        message_file=values.get("m"),
-        engine=draft.engine,
         passphrase=passphrase,
-        verbose=draft.verbose,
-        debug=draft.debug,
         notes=(*draft.notes, *notes),
     )
+
+
+def _proxy(text: str, program: str) -> dict[str, Any]:
+    """Return the proxy's place and its login apart; sscep knew no login, so it is written as in any address."""
+    match = re.fullmatch(r"((?:[A-Za-z][A-Za-z0-9+.-]*://)?)(?:(.*)@)?([^@]*)", text, re.DOTALL)
+    assert match is not None, "the pattern matches any text"
+    scheme, login, place = match.groups()
+    if login is None:
+        return {"proxy": text}
+    user, _, password = login.partition(":")
+    if not user:
+        _refuse(program, "illegal proxy (-p): a login needs a user name")
+    return {
+        "proxy": f"{scheme}{place}",
+        "proxy_user": unquote(user),
+        "proxy_password": Secret(unquote(password)) if password else None,
+    }
 
 
 def _refuse(program: str, message: str, *, code: int = Exit.ERROR) -> NoReturn:
@@ -266,7 +285,11 @@ def _check_url(url: str, program: str) -> None:
     """Refuse what is no http or https address; sscep knew http only."""
     shown = re.sub(r"//[^/?#]*@", "//…@", url)  # a password may stand there
     port = _address(url)["port"]
-    if re.match(r"(?i)https?://[^/?#:]", url) and port is not None and not 1 <= _atoi(port, 0) <= 65535:
+    if (
+        re.match(r"(?i)https?://(?:[^/?#:[]|\[[^]/?#]*\])", url)
+        and port is not None
+        and not 1 <= _atoi(port, 0) <= 65535
+    ):
         _refuse(program, f"illegal port number {_atoi(port, 0)}")
     try:
         check_url(url)

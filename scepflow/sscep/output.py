@@ -5,9 +5,11 @@ Must never hold: what happens; only how it is told.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TextIO
 
 from scepflow.engine.messages import MessageType
+from scepflow.errors import ScepflowError
 from scepflow.events import (
     CaAuthenticated,
     CsrReady,
@@ -22,12 +24,13 @@ from scepflow.events import (
 )
 from scepflow.hookspecs import hookimpl
 from scepflow.sscep.exchanges import nonce_lines
+from scepflow.sscep.hints import hint_in_options, message_in_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from scepflow.engine.exchange import HttpResponse
-    from scepflow.errors import RejectedError, ScepflowError
+    from scepflow.errors import RejectedError
     from scepflow.sscep.settings import SscepExit
 
 __all__ = ["REASONS", "Screen"]
@@ -58,6 +61,9 @@ class Screen:
         stderr: for errors.
         verbose: whether ``-v`` is on.
         debug: whether ``-d`` is on.
+
+    Attributes:
+        names: files of ours → what a line calls them.
     """
 
     def __init__(
@@ -66,6 +72,9 @@ class Screen:
         self._program = program
         self._stdout = stdout
         self._stderr = stderr
+        self._lost: list[TextIO] = []  # those that could not be written
+        self.names: Mapping[str, str] = {}
+        self._warned: set[str] = set()
         self.is_verbose = verbose
         self.is_debug = debug
         self.transaction_id = ""
@@ -79,8 +88,20 @@ class Screen:
 
     def raw(self, line: str) -> None:
         """Print a line without the program's name."""
-        self._stdout.write(f"{line}\n")
-        self._stdout.flush()
+        self._print(self._stdout, f"{line}\n")
+
+    def _print(self, stream: TextIO, text: str) -> None:
+        """Write to a stream; one that cannot be written gets nothing more, and no exchange ends for a line."""
+        if stream in self._lost:
+            return
+        for copy, name in self.names.items():
+            text = re.sub(rf"{re.escape(copy)}(?![0-9])", name.replace("\\", r"\\"), text)
+        try:
+            stream.write(text)
+            stream.flush()
+        # Full, or nobody reads it any more; closed; or as our own streams say so.
+        except (OSError, ValueError, ScepflowError):
+            self._lost.append(stream)
 
     @property
     def tells_more(self) -> bool:
@@ -99,14 +120,12 @@ class Screen:
 
     def complain(self, text: str) -> None:
         """Print an error."""
-        self._stderr.write(f"{self._program}: {text}\n")
-        self._stderr.flush()
+        self._print(self._stderr, f"{self._program}: {text}\n")
 
     def ended(self, end: SscepExit) -> int:
         """Print the lines that a command ends with; return its code."""
-        self._stdout.write("".join(f"{line}\n" for line in end.stdout_lines))
-        self._stdout.flush()
-        self._stderr.write("".join(f"{line}\n" for line in end.stderr_lines))
+        self._print(self._stdout, "".join(f"{line}\n" for line in end.stdout_lines))
+        self._print(self._stderr, "".join(f"{line}\n" for line in end.stderr_lines))
         return end.code
 
     @hookimpl
@@ -124,6 +143,10 @@ class Screen:
             case SinkFailed():
                 self.complain("cannot open cert file for writing")
                 self.complain(event.error)
+            case Warned(code="short-key"):  # a key that signs and is signed for is read twice
+                if event.text not in self._warned:
+                    self._warned.add(event.text)
+                    self.complain(event.text)
             case Warned() if self.is_verbose:
                 self.complain(f"{event.text} ({event.code})")
         for line in _details(event):
@@ -162,9 +185,9 @@ class Screen:
 
     def failed(self, error: ScepflowError) -> None:
         """Tell an error, and what to do about it."""
-        self.complain(error.message)
-        if error.hint:
-            self.complain(error.hint)
+        self.complain(message_in_options(error.message))
+        if hint := hint_in_options(error.hint):
+            self.complain(hint)
 
 
 def _details(event: Event) -> Iterator[str]:
@@ -180,6 +203,5 @@ def _details(event: Event) -> Iterator[str]:
     elif isinstance(event, RequestSent):
         yield f"transaction id: {event.transaction_id}"
         yield f"{event.message_type} by {event.method}, {event.cipher}, {event.digest}"
-        yield f"payload size: {event.size_bytes} bytes"
     elif isinstance(event, PollScheduled):
         yield f"waiting for {event.delay_s:.0f} secs"

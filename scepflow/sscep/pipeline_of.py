@@ -19,31 +19,43 @@ if TYPE_CHECKING:
     from scepflow.sscep.engine import Token
     from scepflow.sscep.settings import Settings
 
-__all__ = ["DEFAULT_IDENTIFIER", "pipeline_text", "polls"]
+__all__ = ["DEFAULT_IDENTIFIER", "SHORTEST_KEY_BITS", "pipeline_text", "polls"]
 
 DEFAULT_IDENTIFIER = "CAIdentifier"
 """What sscep says in GetCACert when it is not told."""
+
+SHORTEST_KEY_BITS = 1024
+"""Of the RSA keys that a command takes: sscep took any, and a device must be able to renew away from a short one."""
 
 _LEGACY = frozenset({"des-cbc", "blowfish-cbc", "md5"})
 _SIGNER_DIGESTS = ("sha-224", "sha-384", "sha-512")
 """What the signer's own certificate may have but SHA-256; in MD5 or SHA-1 the library signs no certificate."""
 _DEFAULT_INTERVAL_S = 300
+_SILENCE = "120s"
+"""How long sscep waits for a server that says nothing."""
 
 _Table = dict[str, object]
 
 
-def pipeline_text(settings: Settings, files: CaFiles | None = None, *, token: Token | None = None) -> str:
+def pipeline_text(
+    settings: Settings,
+    files: CaFiles | None = None,
+    *,
+    token: Token | None = None,
+    min_bits: int | None = None,
+) -> str:
     """Return the pipeline that does what the settings ask for.
 
     Args:
         settings: the command; what it lacks is lacking in the pipeline too, or has its default.
         files: the CA's certificate files; None takes ``-c`` and ``-e`` as they are written.
         token: the key on a token that ``-k`` names; None takes ``-k`` for a file.
+        min_bits: the least that the RSA key in the file may have; None leaves it to the key source.
     """
     tables = {
         "ca": _ca(settings, files),
         "transport": _transport(settings),
-        "key": _token_key(token) if token else _key(settings),
+        "key": _token_key(token) if token else _key(settings, min_bits),
         "csr": _csr(settings),
         "signer": _signer(settings, token),
         "poller": _poller(settings),
@@ -119,14 +131,17 @@ def _encoded(text: str) -> str:
 
 
 def _transport(settings: Settings) -> _Table:
+    times = {"timeout": _SILENCE, "idle_timeout": _SILENCE}
     if not settings.proxy:
-        return {}
+        return {"use": "direct", **times}
     proxy = settings.proxy
     if "://" not in proxy:
         proxy = f"http://{proxy}"
     if not re.search(r"://[^/]*:[0-9]+/?$", proxy):
         proxy = f"{proxy.rstrip('/')}:80"
-    return {"use": "proxy", "url": _literal(proxy)}
+    user = {} if settings.proxy_user is None else {"user": _literal(settings.proxy_user)}
+    password = _secret("password", settings.proxy_password)
+    return {"use": "proxy", "url": _literal(proxy), **user, **password, **times}
 
 
 def _secret(option: str, secret: Secret | None) -> _Table:
@@ -136,10 +151,11 @@ def _secret(option: str, secret: Secret | None) -> _Table:
     return {option: {kind: value}}
 
 
-def _key(settings: Settings) -> _Table:
+def _key(settings: Settings, min_bits: int | None) -> _Table:
     if not settings.key:
         return {}
-    return {"use": "file", "path": _literal(settings.key), **_secret("passphrase", settings.passphrase)}
+    key = {"use": "file", "path": _literal(settings.key), **_secret("passphrase", settings.passphrase)}
+    return key if min_bits is None else {**key, "min_bits": min_bits}
 
 
 def _token_key(token: Token) -> _Table:

@@ -94,14 +94,12 @@ class Engine:
     Attributes:
         id: the engine's name, such as ``pkcs11``.
         module_path: the module that it loads (``MODULE_PATH``), or None.
-        dynamic_path: the engine's own library, or None.
         pin: the token's PIN, or None.
         commands: control commands and their values, in order; a value may be a PIN.
     """
 
     id: str
     module_path: str | None = None
-    dynamic_path: str | None = None
     pin: str | None = field(default=None, repr=False)
     commands: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
@@ -114,7 +112,9 @@ class Settings:
         program: the name that lines on the screen begin with.
         operation: what is asked of the server.
         url: ``-u``, checked: http or https.
-        proxy: ``-p``, host or host:port, port 80 unless it is there; not in the repr, since a login may stand in it.
+        proxy: ``-p``, host or host:port, port 80 unless it is there; the login is taken out.
+        proxy_user: name of the proxy's login, or None.
+        proxy_password: its password, or None.
         ca_file: ``-c``, the CA's certificate, or the base of ``FILE-0``, ``FILE-1``, ….
         chain_root: ``-C``, PEM file that the signer of GetNextCACert must lead to.
         encryption_file: ``-e``, the certificate to encrypt for.
@@ -122,9 +122,9 @@ class Settings:
         digest: ``-S`` by scepflow's name, such as ``sha-256``; None leaves it to the capabilities.
         fingerprint_digest: ``-F``, likewise.
         identifier: ``-i``; None when it is not given (sscep then says ``CAIdentifier``), "" for no identifier at all.
-        key: ``-k``, private key file.
+        key: ``-k``, private key file, or a key on a token; not in the repr, since a PIN may stand in it.
         request: ``-r``, PKCS#10 file.
-        old_key: ``-K``, key of the certificate that signs a renewal.
+        old_key: ``-K``, key of the certificate that signs a renewal; not in the repr either.
         old_certificate: ``-O``, the certificate that signs a renewal; getcert: its issuer; getcrl: the one to check.
         local_certificate: ``-l``; enroll writes it, getcert and getcrl read it.
         signer_output: ``-L``, where the certificate that signs the request is written.
@@ -147,7 +147,9 @@ class Settings:
     program: str
     operation: Operation
     url: str | None = None
-    proxy: str | None = field(default=None, repr=False)
+    proxy: str | None = None
+    proxy_user: str | None = None
+    proxy_password: Secret | None = None
     ca_file: str | None = None
     chain_root: str | None = None
     encryption_file: str | None = None
@@ -155,9 +157,9 @@ class Settings:
     digest: str | None = None
     fingerprint_digest: str | None = None
     identifier: str | None = None
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     request: str | None = None
-    old_key: str | None = None
+    old_key: str | None = field(default=None, repr=False)
     old_certificate: str | None = None
     local_certificate: str | None = None
     signer_output: str | None = None

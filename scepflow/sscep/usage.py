@@ -21,6 +21,7 @@ Available OPERATIONs are
   enroll            Get a certificate, new or renewed
   getcert           Get a certificate by its serial number
   getcrl            Get the CA's revocation list
+  mkrequest         Make a key and a request; alone it shows its own OPTIONS
 
 General OPTIONS
   -u <url>          SCEP server, http:// or https://

@@ -11,8 +11,8 @@ from dataclasses import replace as replaced
 from typing import TYPE_CHECKING, Any
 
 from scepflow.errors import ScepflowError, SinkError, TransportError
+from scepflow.output_files import write_output
 from scepflow.sscep.exchanges import message_of, tell_received, tell_sent
-from scepflow.sscep.files import write_output
 from scepflow.sscep.settings import Exit, SscepExit
 from scepflow.stages import OutputSink, Signer, Transport
 
@@ -123,6 +123,16 @@ class SteadySigner(Signer, frozen=True, kw_only=True, tag="sscep-signer"):
     inner: Any
     serial: bytes
     ready: Any
+
+    @property
+    def durable(self) -> bool:  # type: ignore[override]  # a class has one answer, this one its inner signer's
+        """Whether the key can be had again: a run then keeps no copy of it."""
+        return bool(self.inner.durable)
+
+    @property
+    def renews(self) -> bool:  # type: ignore[override]  # likewise
+        """Whether the certificate was issued before."""
+        return bool(self.inner.renews)
 
     def identity(self, key: PrivateKey, csr: x509.CertificateSigningRequest, run: Run) -> SigningIdentity:
         """Return the other signer's identity."""

@@ -564,7 +564,7 @@ def test_attributes_with_options_of_their_own_are_refused(oid):
 # The signature
 
 
-@pytest.mark.parametrize("digest", ["sha-256", "sha-384", "sha-512"])
+@pytest.mark.parametrize("digest", ["sha-224", "sha-256", "sha-384", "sha-512"])
 def test_the_digest_is_what_was_asked_for(key, ec_key, run, digest):
     for one in (key, ec_key):
         csr = subject(digest=digest).build(one, run)

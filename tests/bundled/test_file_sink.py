@@ -257,7 +257,10 @@ def test_a_newer_crl_replaces_the_old_one_and_a_certificate_leaves_it_alone(tmp_
 
 
 def test_a_file_sink_without_a_place_for_a_crl_takes_none(tmp_path):
-    assert FileSink(cert=P("c")).write_crl(make_crl(), make_run(tmp_path)) is None
+    sink = FileSink(cert=P("c"))
+    assert sink.write_crl(make_crl(), make_run(tmp_path)) is None
+    assert not sink.takes_crl()
+    assert FileSink(cert=P("c"), crl=P("crl")).takes_crl()
     assert tree(tmp_path) == {}
 
 

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -223,12 +224,23 @@ def test_a_key_file_open_to_others_is_a_warning(run, write, warned, rsa_key, mod
     assert codes(warned) == ["key-permissions"] * expected
 
 
-@needs_openssl
-def test_an_rsa_key_of_1024_bits_is_refused(write):
-    small = subprocess.run(["openssl", "genrsa", "1024"], capture_output=True, check=True).stdout
+def test_an_rsa_key_of_1024_bits_is_refused_unless_it_is_let_in(run, write, warned):
+    short = rsa.generate_private_key(65537, 1024)
+    write(short.private_bytes(PEM, PKCS8, PLAIN))
     with pytest.raises(KeySourceError, match="has 1024 bits") as caught:
-        load_private_key(write(small))
-    assert "2048" in caught.value.hint
+        FileKeySource(path=PathTemplate("gw1.key")).obtain(run)
+    assert "min_bits = 1024" in caught.value.hint
+    assert warned == []
+    key = FileKeySource(path=PathTemplate("gw1.key"), min_bits=1024).obtain(run)
+    assert key.public_key() == short.public_key()
+    assert codes(warned) == ["short-key"]
+
+
+@pytest.mark.parametrize("bits", [1023, 2049])
+def test_the_least_bits_are_between_1024_and_2048(bits):
+    options = {"use": "file", "path": "gw1.key", "min_bits": bits}
+    with pytest.raises(msgspec.ValidationError, match="min_bits"):
+        msgspec.convert(options, FileKeySource, dec_hook=lambda kind, value: kind(value))
 
 
 @pytest.mark.parametrize("exponent", [1, 65536, (1 << 64) + 1])

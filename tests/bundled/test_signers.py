@@ -236,6 +236,17 @@ def test_an_existing_certificate_signs_with_its_own_key(key, ec_key, run, existi
     assert warned == []
 
 
+def test_a_certificate_on_a_short_key_signs_with_a_warning(ec_key, run, tmp_path, existing, warned):
+    short = rsa.generate_private_key(65537, 1024)
+    pem = short.private_bytes(PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
+    (tmp_path / "birth.key").write_bytes(pem)
+    (tmp_path / "birth.key").chmod(0o600)
+    existing(a_certificate(short).public_bytes(PEM))
+    identity = existing_signer(key="birth.key").identity(ec_key, a_request(ec_key, run), run)
+    assert identity.key.public_key() == short.public_key()
+    assert codes(warned) == ["short-key"]
+
+
 def test_without_a_key_an_existing_certificate_signs_with_the_key_of_the_run(key, run, existing):
     signer = existing_signer()
     signer.check(run)

@@ -247,3 +247,13 @@ def test_every_message_of_another_program_is_shown_as_a_tree_and_as_json(scepflo
         assert document["signature"]["verdict"] == "right"
         assert f": {document['message_type']['name']}, a {document['kind']}" in first
         assert document["envelope"]["cipher"] in said.stdout
+
+
+def test_what_cannot_be_read_at_all_is_told_in_json_as_well(scepflow, folder):
+    (folder / "r.bin").write_bytes(b"xx")
+    said = scepflow("decode", "r.bin", "--json")
+    document = json.loads(said.stdout)
+    assert said.exit_code == document["exit_code"] == 5
+    assert document["error"]["type"] == "ProtocolError"
+    assert document["error"]["message"] in said.stderr
+    assert scepflow("decode", "r.bin").stdout == ""

@@ -1,11 +1,13 @@
 """``getca``, ``getcaps``, ``getnextca``, ``getcert`` and ``getcrl``: screens, documents, files and exit codes."""
 
 import json
+import os
 import stat
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -174,6 +176,23 @@ def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(scepflow, 
     assert not list(folder.glob(".scepflow-*"))
 
 
+def test_a_link_or_a_fifo_is_written_to_and_not_replaced(scepflow, write, folder):
+    """As a daemon that waits for the certificate on a FIFO needs, and as /dev/stdout is for root."""
+    os.mkfifo(folder / "fifo")
+    reader = os.open(folder / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert scepflow("getca", "--output", "fifo", write()).exit_code == 0
+        pem = os.read(reader, 1 << 16)
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO((folder / "fifo").stat().st_mode)
+    (folder / "link.pem").symlink_to("target.pem")
+    assert scepflow("getca", "--output", "link.pem", write()).exit_code == 0
+    assert (folder / "link.pem").is_symlink()
+    assert (folder / "target.pem").read_bytes() == pem
+    assert pem.startswith(b"-----BEGIN CERTIFICATE-----")
+
+
 # -- getnextca
 
 
@@ -245,6 +264,22 @@ def test_the_crl_is_shown_and_written(scepflow, enrolled, folder, current_author
     assert document["deliveries"] == []
 
 
+def test_a_crl_with_a_huge_number_is_shown_and_one_that_is_stale_is_warned_of(scepflow, served, folder):
+    pipeline, responder = served
+    file = pipeline()
+    assert scepflow("run", "-q", file).exit_code == 0
+    ca, long_ago = responder.authority.ca, datetime(2026, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
+    builder = builder.last_update(long_ago).next_update(long_ago + timedelta(days=7))
+    crl = builder.add_extension(x509.CRLNumber(1 << 24_000), critical=False).sign(ca.key, hashes.SHA256())
+    responder.authority.crl = lambda _now: crl
+    said = scepflow("getcrl", "--json", "--output", "ca.crl", file, "--certificate", "gw1.pem")
+    assert said.exit_code == 0
+    (number,) = json.loads(said.stdout)["crl"]["extensions"]
+    assert number["value"].endswith("… (3001 bytes)")
+    assert "out of date: the next was due 2026-01-08 00:00 UTC" in " ".join(said.stderr.split())
+
+
 def test_the_crl_goes_to_the_sinks_that_take_one(scepflow, enrolled, folder, current_authority):
     said = scepflow("getcrl", *enrolled[1], "--deliver")
     assert said.exit_code == 0
@@ -263,10 +298,60 @@ def test_a_sink_that_cannot_take_the_crl_exits_6(scepflow, enrolled, folder):
     assert "NOT delivered  isakmpd: " in said.stdout
 
 
-def test_a_pipeline_without_a_sink_for_crls_says_so(scepflow, enrolled, write):
-    said = scepflow("getcrl", write("plain.toml"), "--certificate", "gw1.pem", "--deliver")
+def test_a_pipeline_without_a_sink_for_crls_says_so_before_it_asks(scepflow, served, folder):
+    pipeline, responder = served
+    file = pipeline()
+    assert scepflow("run", "-q", file).exit_code == 0
+    responder.requests.clear()
+    said = scepflow("getcrl", file, "--certificate", "gw1.pem", "--deliver")
+    assert said.exit_code == 78
+    assert "no sink of the pipeline takes a CRL" in said.stderr
+    assert not responder.requests
+
+
+CHANGES_ITS_MIND = """\
+from scepflow.hookspecs import hookimpl
+from scepflow.stages import OutputSink
+
+class Picky(OutputSink, frozen=True, kw_only=True, tag="picky"):
+    def write(self, issued, run):
+        pass
+
+    def write_crl(self, crl, run):
+        return None
+
+@hookimpl
+def scepflow_sinks():
+    return [Picky]
+"""
+
+
+def test_a_sink_that_takes_no_crl_after_all_is_an_error(scepflow, enrolled, write, folder):
+    (folder / "picky.py").write_text(CHANGES_ITS_MIND)
+    file = write("picky.toml", "[sink.picky]", 'use = "picky"')
+    said = scepflow("getcrl", "-p", "./picky.py", file, "--certificate", "gw1.pem", "--deliver")
     assert said.exit_code == 6
     assert "no sink of the pipeline takes a CRL" in said.stderr
+
+
+@pytest.mark.parametrize("command", ["getcaps", "getca", "getnextca", "getcert", "getcrl"])
+def test_a_pipeline_that_is_none_is_told_in_json_as_well(command, scepflow, folder):
+    serial = ("--serial", "1") if command == "getcert" else ()
+    said = scepflow(command, "nofile.toml", *serial, "--json")
+    document = json.loads(said.stdout)
+    assert said.exit_code == document["exit_code"] == 78
+    assert document["pipeline"] == "nofile"
+    assert document["error"]["message"] == "cannot read the pipeline file: No such file or directory"
+    assert scepflow(command, "nofile.toml", *serial).stdout == ""
+
+
+def test_the_ca_s_own_words_are_told_where_it_does_not_answer(scepflow, served, folder):
+    pipeline, _ = served
+    file = pipeline()
+    assert scepflow("run", "-q", file).exit_code == 0
+    said = scepflow("getcert", file, "--certificate", "gw1.pem", "--serial", "7")
+    assert said.exit_code == 74
+    assert 'badCertId: "no such certificate"' in said.stderr
 
 
 def test_questions_come_to_a_ca_on_loopback(scepflow, served, folder):

@@ -274,8 +274,8 @@ def test_an_interruption_before_the_request_keeps_nothing(scepflow, write, break
     )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_while_polling_says_what_is_kept(start, write, folder, number, code):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_polling_says_what_is_kept(start, write, folder, number):
     write("pend.toml", directory='"testca"\npending = 5')
     process = start("run", "pend.toml")
     for line in process.stderr:
@@ -284,7 +284,7 @@ def test_a_signal_while_polling_says_what_is_kept(start, write, folder, number, 
     process.send_signal(number)
     out, err = process.communicate()
     (request,) = (folder / "state").rglob("enrollment.json")
-    assert process.returncode == code
+    assert process.returncode == -number  # a shell shows 130 or 143, and ends its loop
     assert out == ""
     assert err == (
         "pend interrupted: the request was sent, and the CA may still grant it;"
@@ -292,13 +292,13 @@ def test_a_signal_while_polling_says_what_is_kept(start, write, folder, number, 
     )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interruption_that_an_import_swallows_is_no_failure(start, write, breaks, folder, number, code):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_an_import_swallows_is_no_failure(start, write, breaks, folder, number):
     source = f'use = "importing"\nnumber = {number:d}'
     stop = _edited(folder / write("stop.toml"), 'use = "file"\npath = "device.key"', source)
     process = start("run", "-p", breaks, stop, "later.toml")
     out, err = process.communicate()
-    assert (process.returncode, out) == (code, "")
+    assert (process.returncode, out) == (-number, "")
     assert err == "stop\nstop interrupted: nothing was sent and nothing is kept; not run: later.toml\n"
 
 

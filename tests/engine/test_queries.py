@@ -1,14 +1,14 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding
 from cryptography.hazmat.primitives.serialization import Encoding
 from issuing import CA_USAGE, CHALLENGE, DAY, NOW, certify, name, pin
 from replies import NONCE, TRANSACTION_ID, Reply, issued_reply, random_bytes, seq, signed_data, to_ber
 
-from scepflow.engine import cms, envelopes, messages, queries, trust
+from scepflow.engine import cms, envelopes, messages, oids, queries, trust
 from scepflow.engine.algorithms import Cipher, Digest, Security
 from scepflow.engine.asn1 import encode, wrap
 from scepflow.engine.capabilities import NONE
@@ -102,13 +102,14 @@ def next_reply(signer, next_ca, **knobs):
 
 
 def parse_next(reply, bundle, **how):
-    return queries.parse_next_ca(ok(reply.der()), bundle=bundle, **how).value
+    return queries.parse_next_ca(ok(reply.der()), bundle=bundle, **how).value.certificates
 
 
 def test_the_next_ca_signed_by_the_current_one_is_taken(pki, next_ca):
     """C-120."""
     for body in (next_reply(pki.ca, next_ca).der(), to_ber(next_reply(pki.ca, next_ca).der())):
-        assert queries.parse_next_ca(ok(body), bundle=pki.ra_bundle).value == (next_ca,)
+        found = queries.parse_next_ca(ok(body), bundle=pki.ra_bundle).value
+        assert (found.certificates, found.signer) == ((next_ca,), pki.ca.certificate)
 
 
 @pytest.mark.parametrize("content", [None, b""])
@@ -249,16 +250,22 @@ def test_a_certificate_that_only_names_the_ca_is_refused(channel, pki):
     assert error.value.check == "chain"
 
 
-def crl_by(issuer, *, issuer_name=None):
+def crl_by(issuer, *extensions, issuer_name=None, begins=NOW, ends=NOW + timedelta(days=7)):
     builder = x509.CertificateRevocationListBuilder().issuer_name(issuer_name or issuer.certificate.subject)
-    builder = builder.last_update(NOW).next_update(NOW + timedelta(days=7))
+    builder = builder.last_update(begins).next_update(ends)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=True)
     return builder.sign(issuer.key, hashes.SHA256())
 
 
-def get_crl(channel, pki, *crls, ders=()):
+def crl_answer(channel, pki, *crls, ders=()):
     message, _ = asked(channel, MessageType.GET_CRL, pki)
     listed = [*(crl.public_bytes(Encoding.DER) for crl in crls), *ders]
-    return queries.parse_crl(channel, message, ok(crl_reply(pki, channel, listed).der())).value
+    return queries.parse_crl(channel, message, ok(crl_reply(pki, channel, listed).der()), now=NOW)
+
+
+def get_crl(channel, pki, *crls, ders=()):
+    return crl_answer(channel, pki, *crls, ders=ders).value
 
 
 def crl_reply(pki, channel, ders):
@@ -294,6 +301,98 @@ def test_a_crl_that_is_not_the_cas_is_refused(connect, pki):
         with pytest.raises(TrustError, match="not signed by the CA") as error:
             get_crl(ra_bundle, pki, crl)
         assert error.value.check == "chain"
+
+
+@pytest.mark.parametrize(
+    ("ca", "usage"), [(False, "crl_sign"), (None, None), (True, "digital_signature key_cert_sign")]
+)
+def test_a_crl_of_one_that_is_known_and_may_sign_none_is_refused(connect, pki, ca, usage):
+    """RFC 5280 §6.3.3: the issuer is a CA, and its key usage, if it has one, has cRLSign."""
+    key, purposes = pki.ra_signer.key, [x509.ExtendedKeyUsage([oids.RA_PURPOSES[0]])]
+    signer = SigningIdentity(
+        certify("Other", key, issuer=pki.ca, ca=ca, usage=usage, extensions=purposes), key
+    )
+    channel = connect(bundle=pin(pki.ca.certificate, signer.certificate))
+    assert signer.certificate in channel.bundle.certificates
+    message, _ = asked(channel, MessageType.GET_CRL, pki)
+    response = ok(crl_reply(pki, channel, [crl_by(signer).public_bytes(Encoding.DER)]).der())
+    issuer_der = signer.certificate.subject.public_bytes()
+    with pytest.raises(TrustError, match="not signed by the CA"):
+        queries.parse_crl(channel, message, response, issuer_der=issuer_der, now=NOW)
+
+
+def test_a_crl_of_a_ca_without_key_usage_is_taken(connect, pki):
+    old = SigningIdentity(certify("Old CA", pki.ra_signer.key, issuer=pki.ca, ca=True), pki.ra_signer.key)
+    crl = crl_by(old)
+    assert get_crl(connect(bundle=pin(pki.ca.certificate, old.certificate)), pki, crl) == crl
+
+
+def point(**knobs):
+    return x509.IssuingDistributionPoint(
+        **{
+            "full_name": None,
+            "relative_name": None,
+            "only_contains_user_certs": False,
+            "only_contains_ca_certs": False,
+            "only_some_reasons": None,
+            "indirect_crl": False,
+            "only_contains_attribute_certs": False,
+            **knobs,
+        }
+    )
+
+
+UNFIT = {
+    "delta CRL": x509.DeltaCRLIndicator(1),
+    "does not cover clients": point(only_contains_ca_certs=True),
+    "does not cover clients' certificates": point(only_contains_attribute_certs=True),
+    "not known: 1.2.3": x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"\5\0"),
+    "cannot be read": x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.20"), b"\5\0"),
+}
+
+
+@pytest.mark.parametrize("why", UNFIT)
+def test_a_crl_that_would_mislead_who_gets_it_is_refused(channel, pki, why):
+    """RFC 5280 §5.2: a delta, a part for others, or something critical that nobody here understands."""
+    unfit, fit = crl_by(pki.ca, UNFIT[why]), crl_by(pki.ca)
+    with pytest.raises(ProtocolError, match=why):
+        get_crl(channel, pki, unfit)
+    assert get_crl(channel, pki, unfit, fit) == fit
+
+
+def test_a_crl_for_clients_with_what_is_known_is_taken(channel, pki):
+    crl = crl_by(pki.ca, x509.CRLNumber(1 << 159), point(only_contains_user_certs=True))
+    assert get_crl(channel, pki, crl) == crl
+    builder = x509.CertificateRevocationListBuilder().issuer_name(name("Test CA")).last_update(NOW)
+    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"\5\0")
+    builder = builder.next_update(NOW + DAY).add_extension(unknown, critical=False)
+    assert get_crl(channel, pki, crl := builder.sign(pki.ca.key, hashes.SHA256())) == crl
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "codes"),
+    [
+        (NOW - DAY, NOW, []),
+        (NOW + timedelta(seconds=60), NOW + DAY, []),
+        (NOW - DAY, NOW - timedelta(seconds=1), ["crl-stale"]),
+        (NOW + timedelta(seconds=61), NOW + DAY, ["crl-not-yet-valid"]),
+    ],
+)
+def test_a_crl_that_is_not_current_is_taken_and_noted(channel, pki, begins, ends, codes):
+    """RFC 5280 §5.1.2.5: a CA may be late, and a device whose clock is wrong must get on."""
+    answer = crl_answer(channel, pki, crl_by(pki.ca, begins=begins, ends=ends))
+    assert [finding.code for finding in answer.findings] == codes
+
+
+def test_a_crl_that_says_of_no_next_one_is_current(channel, pki):
+    der = crl_by(pki.ca).public_bytes(Encoding.DER)
+    times = b"\x17\x0d260601120000Z", b"\x17\x0d260608120000Z"
+    tbs = x509.load_der_x509_crl(der).tbs_certlist_bytes
+    tbs = wrap(0x30, tbs[2 + (tbs[1] & 0x7F if tbs[1] > 0x80 else 0) :].replace(times[1], b""))
+    sha256_rsa = seq(bytes.fromhex("06092a864886f70d01010b"), b"\5\0")
+    signature = pki.ca.key.sign(tbs, padding.PKCS1v15(), hashes.SHA256())
+    answer = crl_answer(channel, pki, ders=[seq(tbs, sha256_rsa, wrap(0x03, b"\0" + signature))])
+    assert (answer.value.next_update_utc, answer.findings) == (None, ())
 
 
 def test_the_crl_of_the_root_is_not_that_of_the_ca_below(connect, pki):
@@ -337,10 +436,11 @@ def test_no_crl_is_an_error(channel, pki):
 
 
 def test_a_crl_that_would_fail_later_fails_at_once(channel, pki):
-    der = crl_by(pki.ca).public_bytes(Encoding.DER)
+    der = crl_by(pki.ca, ends=datetime(2060, 6, 8, tzinfo=UTC)).public_bytes(Encoding.DER)
     for old, new in (
         (b"\x0c\x07Test CA", b"\x0c\x07Test\xff\xffA"),
         (b"\x02\x01\x01\x30", b"\x02\x01\x09\x30"),
+        (b"\x18\x0f2060", b"\x18\x0f0000"),
     ):
         assert old in der
         with pytest.raises(ProtocolError, match="not a CRL"):
@@ -359,7 +459,7 @@ def test_an_answer_that_is_none_is_a_rejection(channel, pki, knobs, said, fail_i
     message, _ = asked(channel, MessageType.GET_CRL, pki)
     reply = Reply(signer=pki.ca, content=None, **knobs)
     with pytest.raises(RejectedError, match=said) as error:
-        queries.parse_crl(channel, message, ok(reply.der()))
+        queries.parse_crl(channel, message, ok(reply.der()), now=NOW)
     assert (error.value.fail_info, error.value.transaction_id) == (fail_info, TRANSACTION_ID)
     assert error.value.fail_info_text == knobs.get("fail_info_text", "")
 
@@ -368,15 +468,15 @@ def test_an_answer_is_checked_like_any_reply(channel, pki):
     message, _ = asked(channel, MessageType.GET_CRL, pki)
     reply = crl_reply(pki, channel, [crl_by(pki.ca).public_bytes(Encoding.DER)])
     with pytest.raises(TrustError) as error:
-        queries.parse_crl(channel, message, ok(reply.but(recipient_nonce=b"x" * 16).der()))
+        queries.parse_crl(channel, message, ok(reply.but(recipient_nonce=b"x" * 16).der()), now=NOW)
     assert error.value.check == "recipient-nonce"
     with pytest.raises(TransportError):
-        queries.parse_crl(channel, message, HttpResponse(status=500, body=b"not implemented"))
+        queries.parse_crl(channel, message, HttpResponse(status=500, body=b"not implemented"), now=NOW)
 
 
 def test_a_question_that_is_pending_is_no_rejection(channel, pki):
     for kind, parse, how in (
-        (MessageType.GET_CRL, queries.parse_crl, {}),
+        (MessageType.GET_CRL, queries.parse_crl, {"now": NOW}),
         (MessageType.GET_CERT, queries.parse_certificate, {"serial_number": SERIAL, "now": NOW}),
     ):
         message, _ = asked(channel, kind, pki)
@@ -420,10 +520,10 @@ def test_a_crl_of_a_named_issuer_is_verified_with_its_certificate(connect, pki):
     root_der = pki.ca.certificate.subject.public_bytes()
     for crl, issuer_der in ((crl_by(sub), None), (crl_by(pki.ca), root_der)):
         response = ok(crl_reply(pki, channel, [crl.public_bytes(Encoding.DER)]).der())
-        assert queries.parse_crl(channel, message, response, issuer_der=issuer_der).value == crl
+        assert queries.parse_crl(channel, message, response, issuer_der=issuer_der, now=NOW).value == crl
         with pytest.raises(TrustError):
             other = None if issuer_der else root_der
-            queries.parse_crl(channel, message, response, issuer_der=other)
+            queries.parse_crl(channel, message, response, issuer_der=other, now=NOW)
 
 
 def test_a_crl_whose_issuer_is_not_known_is_taken_only_when_the_chain_is_relaxed(connect, pki):
@@ -431,18 +531,17 @@ def test_a_crl_whose_issuer_is_not_known_is_taken_only_when_the_chain_is_relaxed
     channel = connect(bundle=bundle, relaxed=frozenset({"chain"}))
     message, _ = asked(channel, MessageType.GET_CRL, pki)
     crl = crl_by(pki.stranger)
-    answer = queries.parse_crl(
-        channel, message, ok(crl_reply(pki, channel, [crl.public_bytes(Encoding.DER)]).der())
-    )
+    response = ok(crl_reply(pki, channel, [crl.public_bytes(Encoding.DER)]).der())
+    answer = queries.parse_crl(channel, message, response, now=NOW)
     assert (answer.value, [finding.code for finding in answer.findings]) == (crl, ["relaxed-chain"])
     with pytest.raises(ProtocolError, match="no CRL"):
-        queries.parse_crl(channel, message, ok(crl_reply(pki, channel, []).der()))
+        queries.parse_crl(channel, message, ok(crl_reply(pki, channel, []).der()), now=NOW)
 
 
 def test_what_is_weak_in_an_answer_is_said(channel, pki, next_ca):
     message, _ = asked(channel, MessageType.GET_CRL, pki)
     reply = crl_reply(pki, channel, [crl_by(pki.ca).public_bytes(Encoding.DER)])
-    weak = queries.parse_crl(channel, message, ok(reply.but(digest=Digest.SHA1).der()))
+    weak = queries.parse_crl(channel, message, ok(reply.but(digest=Digest.SHA1).der()), now=NOW)
     assert [finding.code for finding in weak.findings] == ["weak-reply"]
     following = queries.parse_next_ca(
         ok(next_reply(pki.ca, next_ca, digest=Digest.SHA1).der()), bundle=pki.bundle

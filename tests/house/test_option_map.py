@@ -18,11 +18,12 @@ LETTERS = set(options._FLAGS | options._WITH_VALUE)
 ENGINE_KEYS = {
     "id": "engine_id",
     "module_path": "MODULE_PATH",
-    "dynamic_path": "dynamic_path",
     "pin": "PIN",
     "commands": "cmds",
 }
-KEYS = {key.name for key in conffile._KEYS} | set(ENGINE_KEYS.values())
+# Keys that a file may have and nothing reads.
+IDLE_KEYS = {"dynamic_path"}
+KEYS = {key.name for key in conffile._KEYS} | set(ENGINE_KEYS.values()) | IDLE_KEYS
 CODE = re.compile(r"`([^`]+)`")
 
 

@@ -1,6 +1,8 @@
 """Which of several CA certificates signs and which receives."""
 
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -8,8 +10,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepflow.sscep.ca_files import CaFiles, choose, find_ca_files
-from scepflow.sscep.settings import Operation, Settings
+from scepflow.sscep.ca_files import CaFiles, choose, find_ca_files, is_older
+from scepflow.sscep.settings import Operation, Settings, SscepExit
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 KEY_USAGES = (
@@ -103,6 +105,34 @@ def test_a_question_may_be_about_a_ca_that_is_named_for_it():
     found = CaFiles(signing="sign", encryption="sign", anchor=None, certificates={"sign": SIGN})
     found = found.for_issuer(CA_ROOT.subject, CA_ROOT, file="root")
     assert (found.anchor, found.issuer) == ("root", CA_ROOT.subject)
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(1 << 20, True), ((1 << 20) + 1, False)])
+def test_a_file_larger_than_any_chain_is_not_read(size, is_read, tmp_path):
+    (tmp_path / "ca.crt").write_bytes(ROOT.public_bytes(Encoding.PEM).ljust(size))
+    settings = Settings(program="sscep", operation=Operation.ENROLL, ca_file=str(tmp_path / "ca.crt"))
+    if is_read:
+        assert find_ca_files(settings).certificates
+    else:
+        with pytest.raises(SscepExit) as ended:
+            find_ca_files(settings)
+        assert ended.value.code == 93
+
+
+def test_an_endless_file_is_not_read_to_its_end():
+    with pytest.raises(SscepExit):
+        find_ca_files(Settings(program="sscep", operation=Operation.ENROLL, ca_file="/dev/zero"))
+
+
+def test_the_older_of_two_files_is_known_by_its_time(tmp_path):
+    old, new = (str(tmp_path / name) for name in ("old", "new"))
+    for name, written_at in ((old, 1), (new, 2)):
+        Path(name).touch()
+        os.utime(name, (written_at, written_at))
+    assert is_older(old, new)
+    assert not is_older(new, old)
+    assert not is_older(old, str(tmp_path / "none"))
+    assert not is_older(str(tmp_path / "none"), new)
 
 
 def test_no_more_than_twenty_files_are_looked_at(tmp_path, monkeypatch):

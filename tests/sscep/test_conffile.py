@@ -302,6 +302,50 @@ def test_a_file_that_includes_itself_is_stopped(fails, tmp_path):
     assert fails(f".include {tmp_path}/sscep.conf\n")[1] == "sscep: files are included too deep"
 
 
+def test_files_may_be_included_ten_deep_and_no_deeper(load, fails, tmp_path):
+    for depth in range(1, 11):
+        (tmp_path / f"{depth}.cnf").write_text(f".include {tmp_path}/{depth + 1}.cnf\n")
+    (tmp_path / "11.cnf").write_text("URL = deeper\n")
+    assert fails(f".include {tmp_path}/1.cnf\n")[1] == "sscep: files are included too deep"
+    (tmp_path / "10.cnf").write_text("URL = deep\n")
+    assert load(f".include {tmp_path}/1.cnf\n").values == {"u": "deep"}
+
+
+@pytest.mark.parametrize(("count", "most"), [(99, True), (100, False)])
+def test_a_hundred_files_are_read_and_no_more(count, most, load, fails, tmp_path):
+    (tmp_path / "more.cnf").write_text("URL = u\n")
+    text = f".include {tmp_path}/more.cnf\n" * count
+    if most:
+        assert load(text).values == {"u": "u"}
+    else:
+        assert fails(text)[1] == "sscep: too much is included"
+
+
+def test_what_includes_itself_twice_is_stopped(fails, tmp_path):
+    """Each level would double the files: depth alone stops no such tree in time."""
+    (tmp_path / "more.cnf").write_text("")
+    for depth in range(1, 10):
+        (tmp_path / f"{depth}.cnf").write_text(f".include {tmp_path}/{depth + 1}.cnf\n" * 3)
+    assert fails(f".include {tmp_path}/1.cnf\n")[1] == "sscep: too much is included"
+
+
+def test_the_files_together_are_no_larger_than_four_mebibytes(load, fails, tmp_path):
+    (tmp_path / "more.cnf").write_text("# " + "x" * ((1 << 20) - 2))
+    line = f".include {tmp_path}/more.cnf\n"
+    assert load(line * 3).values == {}
+    assert fails(line * 4)[1] == "sscep: too much is included"
+
+
+def test_a_name_that_no_file_can_have_is_no_crash(fails):
+    assert fails(f".include {'x' * 300}\n")[1].endswith(": File name too long")
+
+
+@pytest.mark.parametrize("blanks", ["", "a ", "a\t\r "])
+def test_a_section_of_blanks_is_refused_at_once(fails, blanks):
+    """A pattern that tries each way to share the blanks would take years."""
+    assert fails(f"[{blanks}{' ' * 500_000}{{\n")[1] == "sscep: missing close square bracket"
+
+
 # -- engines
 
 ENGINE = """
@@ -325,7 +369,6 @@ def test_an_engine_has_its_section_s_settings_and_hides_its_pin(load):
     assert engine == Engine(
         id="pkcs11",
         module_path="/usr/lib/softhsm.so",
-        dynamic_path="/usr/lib/engines/pkcs11.so",
         pin="1234",
         commands=(("PIN", "hunter2"), ("VERBOSE", "EMPTY")),
     )

@@ -133,9 +133,18 @@ def test_a_uri_may_say_where_the_pin_is(query, origin, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "shown"), [("pkcs11:a=b?pin-value=1", "pkcs11:a=b"), ("a?b", "a?b"), ("l.key", "l.key")]
+    ("key", "shown"),
+    [
+        ("pkcs11:a=b?pin-value=1", "pkcs11:a=b"),
+        ("pkcs11:a=b;pin-value=1;c=d", "pkcs11:a=b"),
+        ("PKCS11:a=b&Pin-Source=1", "PKCS11:a=b"),
+        ("pkcs11:pin-value=1", "pkcs11"),
+        ("pkcs11:object=my-pin-key", "pkcs11:object=my-pin-key"),
+        ("a?b", "a?b"),
+        ("l.key", "l.key"),
+    ],
 )
-def test_a_uri_is_shown_without_its_query(key, shown):
+def test_a_uri_is_shown_without_its_query_and_pin(key, shown):
     assert without_pin(key) == shown
 
 
@@ -277,7 +286,29 @@ def test_a_pin_in_a_key_that_is_no_key_id_is_not_imported(engine, settings):
     key = f"pkcs11:object=a;object=b?pin-value={PIN}"
     text = commented_pipeline(settings(f"{ENROLL} {engine} -k {key}"), origin="x")
     assert PIN not in text
-    assert ("# MISSING: the key (-k) on the token: " in text) == bool(engine)
+    assert ("# MISSING: the key (-k): there is no such file now" in text) == bool(engine)
+
+
+@pytest.mark.parametrize("engine", ["-f sscep.conf", "-g capi", ""])
+@pytest.mark.parametrize("mark", ["?", ";"])
+@pytest.mark.parametrize("key", ["-k {}", "-k l.key -K {} -O o.crt", "-k {} -K {} -O o.crt"])
+def test_no_pin_of_either_key_is_imported(key, mark, engine, settings):
+    uri = f"pkcs11:token=a{mark}pin-value={PIN}"
+    text = commented_pipeline(settings(f"{ENROLL} {engine} {key.format(uri, uri)}"), origin="x")
+    assert PIN not in text
+    tomli.loads(text)
+
+
+def test_a_key_id_may_be_longer_than_a_file_s_name(settings):
+    key = f"pkcs11:object={'x' * 300}"
+    text = commented_pipeline(settings(f"{ENROLL} -f sscep.conf -k {key} -K {key}y -O o.crt"), origin="x")
+    assert tomli.loads(text)["key"]["label"] == "x" * 300
+
+
+def test_another_old_key_that_no_file_can_be_is_refused(settings):
+    assert "the old key (-K) is not a file" in refusal(
+        settings(f"{ENROLL} -f sscep.conf -k 45 -K {'x' * 300} -O old.crt")
+    )
 
 
 def test_another_engine_is_said_to_be_lost(settings):

@@ -16,12 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
 from issuing import certify
 
+from scepflow.engine import cms
 from scepflow.engine.algorithms import Digest
+from scepflow.engine.messages import FailInfo
 from scepflow.registry import Registry
 from scepflow.runner import System
 from scepflow.sscep.algorithms import algorithms_of
@@ -160,6 +163,7 @@ def test_getca_of_a_ca_with_an_ra_writes_numbered_files_that_enroll_and_the_quer
     assert "  basic constraints: CA:TRUE" in stdout
     assert stderr == "sscep: ca.crt-3 is older than these, remove it\n"
     assert not (ra_shell.directory / "ca.crt").exists()
+    (ra_shell.directory / "ca.crt-3").unlink()
     code, stdout, _ = ra_shell.enroll("-v")
     assert code == 0
     assert "sscep: using RA certificate: " in stdout
@@ -168,6 +172,23 @@ def test_getca_of_a_ca_with_an_ra_writes_numbered_files_that_enroll_and_the_quer
     assert ra_shell("getcrl", *words)[0] == 0
     assert ra_shell("getcert", *words, "-s", local.serial_number)[0] == 0
     assert ra_shell.read("out.pem") == local
+
+
+def test_a_single_certificate_of_before_is_in_the_way_of_numbered_ones(ra_shell, authorities):
+    """As with sscep it is taken before them; that is said when they are written, and when it has failed."""
+    stale = ra_shell.directory / "ca.crt"
+    stale.write_bytes(authorities[0].ca.certificate.public_bytes(Encoding.PEM))
+    os.utime(stale, (1, 1))
+    code, _, stderr = ra_shell("getca", "-u", ra_shell.url, "-c", "ca.crt")
+    assert code == 0
+    assert stderr == "sscep: ca.crt is older than these and would be taken instead of them, remove it\n"
+    code, _, stderr = ra_shell.enroll()
+    hint = "sscep: ca.crt was used, which is older than ca.crt-0: remove it to use the numbered ones\n"
+    assert (code, stderr.count(hint)) == (97, 1)
+    os.utime(ra_shell.directory / "ca.crt-0", (0, 0))
+    assert hint not in ra_shell.enroll()[2]
+    stale.unlink()
+    assert ra_shell.enroll()[0] == 0
 
 
 def test_an_ra_certificate_alone_is_enough_and_says_that_the_issuer_is_not_verified(ra_shell, authorities):
@@ -194,6 +215,39 @@ def test_getnextca_writes_the_next_certificates_and_who_signed(shell, authoritie
     assert (code, stderr) == (0, "")
     assert "certificate written as next-0" in stdout
     assert shell.read("signer.crt") == authorities[0].ca.certificate
+
+
+def test_getnextca_writes_the_certificate_that_verified_and_none_that_claims_to_be_it(
+    shell, authorities, monkeypatch
+):
+    """Certificates beside a signature are not signed: anyone can put a namesake before and behind the real one."""
+    real = authorities[0].ca
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    forged = certify("x", key, issuer=real, serial_number=real.certificate.serial_number)
+    long = x509.SubjectAlternativeName([x509.DNSName("y" * 1000)])
+    last = certify("x", key, issuer=real, extensions=[long])
+    assert (forged.issuer, forged.serial_number) == (real.certificate.issuer, real.certificate.serial_number)
+    handle = shell.responder.handle
+
+    def answer(request):
+        found = handle(request)
+        if request.operation != "GetNextCACert":
+            return found
+        content = cms.parse_signed_data(found.body).content
+        body = cms.build_signed_data(
+            content,
+            attributes=[],
+            identity=real,
+            digest=Digest.SHA256,
+            certificates=(forged, real.certificate, last),
+        )
+        assert [forged, last] == [cms.parse_signed_data(body).certificates()[place] for place in (0, -1)]
+        return replace(found, body=body)
+
+    monkeypatch.setattr(shell.responder, "handle", answer)
+    words = ("-u", shell.url, "-c", "next", "-C", "ca.crt", "-w", "signer.crt")
+    assert shell("getnextca", *words)[0] == 0
+    assert shell.read("signer.crt") == real.certificate
 
 
 # -- enroll
@@ -234,6 +288,28 @@ def test_verbose_tells_the_exchange(shell):
     assert "sscep: generating selfsigned certificate\n" in stdout
     assert (shell.directory / "local.crt").read_text() in stdout
     assert stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "sizes"),
+    [
+        ("AES\nSHA-256\nPOSTPKIOperation\n", ["payload size: N bytes"]),
+        ("AES\nSHA-256\n", ["applying base64 encoding", "base64 encoded payload size: N bytes"]),
+    ],
+)
+def test_verbose_tells_how_a_message_is_made_in_sscep_s_order(capabilities, sizes, shell):
+    shell.responder.knobs = Knobs(capabilities=capabilities)
+    _, stdout, _ = shell.enroll("-v")
+    lines = re.sub(r"\d+ bytes", "N bytes", stdout).replace("sscep: ", "").splitlines()
+    begin = lines.index("successfully encrypted payload")
+    assert "payload size: N bytes" not in lines[:begin]
+    assert lines[begin : begin + 4 + len(sizes)] == [
+        "successfully encrypted payload",
+        "envelope size: N bytes",
+        "creating outer PKCS#7",
+        "PKCS#7 data written successfully",
+        *sizes,
+    ]
 
 
 def test_neither_v_nor_d_shows_the_challenge_or_what_was_decrypted(shell):
@@ -296,6 +372,74 @@ def test_a_certificate_for_another_key_is_not_the_one_that_was_requested(shell, 
     assert stdout.endswith("sscep: pkistatus: SUCCESS\n")
     assert stderr.startswith("sscep: cannot find requested certificate\n")
     assert not (shell.directory / "local.crt").exists()
+
+
+def short_key(shell, name):
+    """Write a key of 1024 bits and a request for it, with the subject of local.csr."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    path = shell.directory / f"{name}.key"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    path.chmod(0o600)
+    subject = x509.load_pem_x509_csr((shell.directory / "local.csr").read_bytes()).subject
+    builder = x509.CertificateSigningRequestBuilder(subject)
+    (shell.directory / f"{name}.csr").write_bytes(
+        builder.sign(key, Digest.SHA256.hash()).public_bytes(Encoding.PEM)
+    )
+    return key
+
+
+def test_a_device_can_renew_away_from_a_key_of_1024_bits(shell):
+    old = short_key(shell, "old")
+    warning = f"sscep: the RSA key in {shell.directory}/old.key has 1024 bits, too few to be safe\n"
+    assert shell.enroll("-k", "old.key", "-r", "old.csr", "-l", "old.crt")[::2] == (0, warning)
+    assert shell.enroll("-K", "old.key", "-O", "old.crt")[::2] == (0, warning)
+    assert shell.read("local.crt").public_key() != old.public_key()
+    question = ("-u", shell.url, "-c", "ca.crt", "-l", "old.crt", "-k", "old.key", "-w", "out.pem")
+    assert shell("getcrl", *question)[::2] == (0, warning)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "expected"),
+    [
+        ({"pending": 9}, 3),
+        ({"reject": FailInfo.BAD_REQUEST}, 72),
+        ({"alter": lambda reply: replace(reply, recipient_nonce=b"0" * 16)}, 97),
+    ],
+)
+def test_no_key_of_a_file_is_left_behind_by_a_renewal_that_does_not_end(knobs, expected, shell):
+    """Neither the new one nor the old one, which may have had a pass phrase."""
+    short_key(shell, "old")
+    assert shell.enroll("-k", "old.key", "-r", "old.csr", "-l", "old.crt")[0] == 0
+    shell.responder.knobs = Knobs(**knobs)
+    assert shell.enroll("-K", "old.key", "-O", "old.crt", "-n", "1")[0] == expected
+    kept = [path.read_bytes() for path in (shell.directory / "state").rglob("*") if path.is_file()]
+    assert not any(b"PRIVATE KEY" in content for content in kept)
+
+
+def test_a_renewal_that_brings_the_old_certificate_is_97_after_what_sscep_says_of_the_reply(
+    shell, authorities
+):
+    old = issued_by(authorities[0], shell, "gw.example.com")
+    (shell.directory / "old.crt").write_bytes(old.public_bytes(Encoding.PEM))
+    shell.responder.knobs = Knobs(
+        capabilities="AES\nSHA-256\nPOSTPKIOperation\n",
+        alter=lambda reply: replace(reply, certificates=(old,)),
+    )
+    code, stdout, stderr = shell.enroll("-K", "local.key", "-O", "old.crt")
+    assert code == 97
+    assert stdout.splitlines()[-2].startswith("sscep: reply transaction id: ")
+    assert stdout.endswith("sscep: pkistatus: SUCCESS\n")
+    assert "sscep: the CA sent the certificate that is being renewed, not a new one\n" in stderr
+    assert not (shell.directory / "local.crt").exists()
+
+
+def test_what_a_key_or_request_is_wrong_with_is_said_without_a_pipeline(shell):
+    short_key(shell, "old")
+    _, _, stderr = shell.enroll("-k", "old.key")
+    assert stderr.endswith("name the key of that request with -k\n")
+    _, _, stderr = shell.enroll("-K", "old.key", "-O", "ca.crt")
+    assert stderr.endswith("old.key\n")  # fits no certificate in ca.crt
+    assert "[" not in stderr
 
 
 def test_the_waits_are_those_of_t(shell):
@@ -363,21 +507,35 @@ def test_an_encrypted_key_is_asked_for_once_or_takes_a_source(shell):
     assert "hush" not in stdout + stderr
 
 
+@pytest.mark.parametrize("answer", [EOFError(), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), ""])
+def test_a_pass_phrase_that_is_not_given_is_93(answer, shell):
+    (shell.directory / "local.key").write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
+
+    def ask():
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    shell.ask = ask
+    code, _, stderr = shell.enroll()
+    assert code == 93
+    assert stderr.startswith("sscep: error while reading private key local.key\n")
+    assert "-P" in stderr
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
 def test_the_pass_phrase_is_asked_for_on_the_terminal(shell, monkeypatch):
     asked = []
+    monkeypatch.setattr("sys.stdin", Terminal("not read\n"))
     monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or "wrong")
     (shell.directory / "local.key").write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
-    words = ("enroll", "-u", shell.url, "-c", "ca.crt", "-k", "local.key", "-r", "local.csr", "-l", "x")
-    code = run_sscep(
-        words,
-        program="sscep",
-        environment={},
-        registry=Registry.discover(),
-        state=StateDirectory(shell.directory / "state"),
-        stdout=io.StringIO(),
-        stderr=io.StringIO(),
-    )
-    assert (code, asked) == (93, ["Enter PEM pass phrase:"])
+    shell.ask = None
+    assert shell.enroll()[0] == 93
+    assert asked == ["Enter PEM pass phrase:"]
 
 
 def test_monitor_information_is_in_the_query_of_the_messages(shell, monkeypatch):
@@ -461,6 +619,22 @@ def test_a_proxy_is_asked_and_not_the_server(shell):
     proxy = shell.url.split("/")[2]
     assert shell("getca", "-u", "http://pki.invalid/scep", "-p", proxy, "-c", "new.crt")[0] == 0
     assert shell("getcaps", "-u", "http://pki.invalid/scep", "-p", "127.0.0.1:1")[0] == 95
+
+
+def test_a_proxy_is_given_its_login_which_is_never_shown(shell, monkeypatch):
+    logins = []
+    handle = shell.responder.handle
+    monkeypatch.setattr(
+        shell.responder,
+        "handle",
+        lambda request: (logins.append(request.headers["proxy-authorization"]), handle(request))[1],
+    )
+    place = shell.url.split("/")[2]
+    words = ("-u", "http://pki.invalid/scep", "-p", f"http://me:s3%3Acret@{place}", "-c", "new.crt")
+    code, stdout, stderr = shell("getca", *words, "-d")
+    assert code == 0
+    assert {b64decode(login.partition(" ")[2]) for login in logins} == {b"me:s3:cret"}
+    assert "cret" not in stdout + stderr
 
 
 def test_usage_and_a_missing_option(shell):

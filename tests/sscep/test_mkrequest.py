@@ -167,7 +167,14 @@ def test_the_key_has_as_many_bits_as_asked_for(request_of):
 
 @pytest.mark.parametrize(
     ("spelling", "name"),
-    [("", "sha256"), ("sha1", "sha1"), ("sha256", "sha256"), ("sha384", "sha384"), ("-SHA512", "sha512")],
+    [
+        ("", "sha256"),
+        ("sha1", "sha1"),
+        ("sha224", "sha224"),
+        ("sha256", "sha256"),
+        ("sha384", "sha384"),
+        ("-SHA512", "sha512"),
+    ],
 )
 def test_the_fourth_word_is_the_digest(request_of, spelling, name):
     csr = request_of("-dns", "gw", "", spelling)
@@ -228,7 +235,9 @@ def test_an_odd_challenge_is_warned_of_unseen(make):
 @pytest.mark.parametrize("arguments", [[], ["-dns"], ["gw"], ["-dns", ""], ["--prefix=x", "-dns"]])
 def test_too_few_words_print_the_usage_and_fail(fails, arguments):
     end = fails(*arguments)
-    assert (end.code, end.stdout_lines) == (1, ("Usage: mkrequest -ip|-dns|-email name [challenge]",))
+    usage, *options = end.stdout_lines
+    assert (end.code, usage) == (1, "Usage: mkrequest -ip|-dns|-email name [challenge]")
+    assert {line.split()[0] for line in options if line.startswith("  ")} >= {"--prefix", "--challenge-file"}
 
 
 def test_another_kind_of_name_is_illegal(fails):
@@ -296,3 +305,11 @@ def test_openssl_reads_what_was_made(make):
     assert "X509v3 Subject Alternative Name: critical" in text
     assert "challengePassword" in text
     assert "sha384WithRSAEncryption" in text
+
+
+@pytest.mark.parametrize(
+    ("digest", "reason"), [("md5", "it is broken, and the library signs nothing with it: "), ("crc32", "")]
+)
+def test_a_digest_that_signs_nothing_is_refused_with_those_that_do(fails, digest, reason):
+    end = fails("-dns", "gw", "", digest)
+    assert end.stderr_lines[1] == f"mkrequest: {reason}use sha256, sha384, sha512, sha224, sha1"

@@ -236,7 +236,10 @@ def test_http_and_https_addresses_are_taken(url):
     assert parse("getcaps", "-u", url).url == url
 
 
-@pytest.mark.parametrize("url", ["", "x", "ftp://h/", "http://", "http:/h", "http://h/#x", "http://h /x"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "x", "ftp://h/", "http://", "http:/h", "http://h/#x", "http://h /x", "http://[::1/scep", "http://["],
+)
 def test_another_address_is_illegal(url):
     end = ended("getcaps", "-u", url)
     assert end.code == 1
@@ -481,8 +484,35 @@ def test_verbose_shows_where_it_connects_to(words, host, directory, port):
     assert address_lines(parse("getcaps", *words)) == ()
 
 
-def test_a_proxy_s_login_is_not_shown():
-    assert "hunter2" not in repr(parse("getcaps", "-u", URL, "-p", "me:hunter2@proxy:1"))
+@pytest.mark.parametrize(
+    ("text", "proxy", "user", "password"),
+    [
+        ("me:hunter2@proxy:1", "proxy:1", "me", "hunter2"),
+        ("https://me:hunter2@proxy", "https://proxy", "me", "hunter2"),
+        ("d%5Cme:p%40ss@[::1]:8080", "[::1]:8080", "d\\me", "p@ss"),
+        ("me:hunt/er@2@proxy", "proxy", "me", "hunt/er@2"),
+        ("me@proxy", "proxy", "me", None),
+        ("me:@proxy", "proxy", "me", None),
+        ("proxy:3128", "proxy:3128", None, None),
+    ],
+)
+def test_a_proxy_s_login_is_taken_apart_and_not_shown(text, proxy, user, password, tmp_path):
+    settings = parse("getcaps", "-u", URL, "-p", text)
+    found = settings.proxy_password
+    assert (settings.proxy, settings.proxy_user) == (proxy, user)
+    assert (found and found.reveal(tmp_path)) == password
+    assert "hunt" not in repr(settings)
+
+
+def test_a_proxy_s_login_needs_a_name():
+    end = ended("getcaps", "-u", URL, "-p", ":hunter2@proxy:1")
+    assert (end.code, str(end)) == (1, "sscep: illegal proxy (-p): a login needs a user name")
+
+
+def test_the_pin_of_a_key_is_not_in_the_repr():
+    keys = ("-k", "pkcs11:a=b?pin-value=271828", "-K", "pkcs11:c=d?pin-value=314159", "-O", "o.crt")
+    shown = repr(parse(*complete("enroll", *keys, without=("-k",))))
+    assert not re.search("271828|314159", shown)
 
 
 def test_an_end_speaks_by_its_errors_first():

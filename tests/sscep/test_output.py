@@ -1,15 +1,17 @@
 """The lines of one event, in sscep's words."""
 
+import errno
 import io
 from datetime import UTC, datetime
 
 import pytest
 
-from scepflow.errors import RejectedError, TransportError
+from scepflow.errors import RejectedError, ScepflowError, TransportError
 from scepflow.events import PollScheduled, ReplyReceived, RequestSent, SinkDelivered, SinkFailed, Warned
 from scepflow.sscep.output import Screen
 from scepflow.sscep.settings import SscepExit
 
+FULL = OSError(errno.ENOSPC, "full")
 AT = {"pipeline": "sscep", "at": datetime(2024, 1, 1, tzinfo=UTC)}
 
 
@@ -98,3 +100,33 @@ def test_an_end_prints_its_lines_as_they_are():
     printed = Printed()
     assert printed.screen.ended(SscepExit(93, stdout=("a",), stderr=("b", "c"))) == 93
     assert (printed.out.getvalue(), printed.err.getvalue()) == ("a\n", "b\nc\n")
+
+
+class Broken(io.StringIO):
+    """A stream that cannot be written, at first."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def flush(self):
+        if self.error:
+            error, self.error = self.error, None
+            raise error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), FULL, ValueError("closed"), ScepflowError("stdout")])
+def test_a_line_that_cannot_be_printed_ends_nothing_and_is_the_last(error):
+    out, err = Broken(error), Broken(error)
+    screen = Screen("sscep", stdout=out, stderr=err)
+    screen.say("one")
+    screen.complain("one")
+    screen.say("two")
+    assert screen.ended(SscepExit(93, stdout=["three"], stderr=["two"])) == 93
+    assert (out.getvalue(), err.getvalue()) == ("sscep: one\n", "sscep: one\n")
+
+
+def test_a_short_key_is_pointed_out_once_without_v():
+    printed = Printed()
+    printed.tell(Warned, code="short-key", text="1024 bits")
+    assert printed.tell(Warned, code="short-key", text="1024 bits") == ("", "sscep: 1024 bits\n")

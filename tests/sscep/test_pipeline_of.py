@@ -5,6 +5,7 @@ import tomli
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepflow.sscep.comments import commented_pipeline
+from scepflow.sscep.engine import Token
 from scepflow.sscep.options import parse_arguments
 from scepflow.sscep.pipeline_of import pipeline_text
 
@@ -24,6 +25,7 @@ def test_the_plain_enrollment():
             "certificate": "ca.crt",
             "signing_certificate": "ca.crt",
         },
+        "transport": {"use": "direct", "timeout": "120s", "idle_timeout": "120s"},
         "key": {"use": "file", "path": "l.key"},
         "csr": {"use": "file", "path": "l.csr"},
         "signer": {"use": "self-signed"},
@@ -42,9 +44,12 @@ def test_the_plain_enrollment():
         ("-S sha1", "signer", {"use": "self-signed", "digest": None}),
         ("-e enc.crt", "ca", {"encryption_certificate": "enc.crt"}),
         ("-c ab12", "ca", {"signing_certificate": "./ab12", "certificate": "ab12"}),
-        ("-p proxy", "transport", {"use": "proxy", "url": "http://proxy:80"}),
+        ("-p proxy", "transport", {"use": "proxy", "url": "http://proxy:80", "idle_timeout": "120s"}),
         ("-p proxy:3128", "transport", {"use": "proxy", "url": "http://proxy:3128"}),
         ("-p https://proxy", "transport", {"use": "proxy", "url": "https://proxy:80"}),
+        ("-p a{b}", "transport", {"url": "http://a{{b}}:80"}),
+        ("-p m{e}@proxy", "transport", {"url": "http://proxy:80", "user": "m{{e}}", "password": None}),
+        ("-l a\x7fb.crt", "sink", {"file": {"cert": "a\x7fb.crt"}}),
         ("-P env:PASS", "key", {"passphrase": {"env": "PASS"}}),
         ("-K o.key -O o.crt", "signer", {"use": "existing", "certificate": "o.crt", "key": "o.key"}),
         ("-t -5", "poller", {"interval": "300s", "max_count": 256}),
@@ -58,8 +63,20 @@ def test_an_option_becomes_a_line(words, table, expected):
     assert {key: found.get(key) for key in expected} == expected
 
 
+def test_the_least_bits_of_a_key_are_those_of_the_key_source_unless_given():
+    assert tables(ENROLL, min_bits=1024)["key"] == {"use": "file", "path": "l.key", "min_bits": 1024}
+
+
 def test_a_typed_pass_phrase_is_not_in_the_text():
     assert "hush" not in str(tables(f"{ENROLL} -P pass:hush"))
+
+
+def test_a_proxy_s_password_is_not_in_the_text():
+    assert "hush" not in str(tables(f"{ENROLL} -p me:hush@proxy"))
+
+
+def test_a_token_s_library_is_named_as_it_is():
+    assert tables(ENROLL, token=Token(module="/opt/{x}/p11.so"))["key"]["module"] == "/opt/{{x}}/p11.so"
 
 
 @pytest.mark.parametrize(("given", "expected"), [("", "CAIdentifier"), ("-i my", "my"), ("-i=", "=")])

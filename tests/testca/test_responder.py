@@ -172,7 +172,7 @@ def test_the_next_ca_is_signed_by_the_current_one(connect, ra_authority):
     response = get(client.responder, "operation=GetNextCACert")
     assert response.content_type == "application/x-x509-next-ca-cert"
     following = queries.parse_next_ca(response, bundle=client.channel().bundle)
-    assert following.value == ra_authority.next_ca(client.now).bundle()
+    assert following.value.certificates == ra_authority.next_ca(client.now).bundle()
     signed = cms.parse_signed_data(response.body)
     assert cms.verify_signature(signed.signers[0], ra_authority.certificate)
 
@@ -495,7 +495,7 @@ def test_get_crl_returns_the_crl_and_nothing_else(connect, client_key):
     client = connect()
     serial = client.enroll(make_csr(client_key)).certificate.serial_number
     client.responder.authority.revoke(serial, now=client.now)
-    crl = ask(client, queries.crl_request, queries.parse_crl, serial)
+    crl = ask(client, queries.crl_request, queries.parse_crl, serial, now=client.now)
     assert crl.get_revoked_certificate_by_serial_number(serial) is not None
 
 
