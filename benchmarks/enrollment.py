@@ -27,9 +27,10 @@ from scepflow.engine.enrollment import Enrollment, Issued
 from scepflow.engine.exchange import HttpRequest
 from scepflow.pipeline import load_pipeline
 from scepflow.registry import Registry
-from scepflow.runner import System, make_run, run_pipeline
+from scepflow.runner import run_pipeline
 from scepflow.stages import Run
 from scepflow.state import StateDirectory
+from scepflow.system import System, make_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

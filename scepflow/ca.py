@@ -6,7 +6,7 @@ a challenge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from scepflow.engine import algorithms, queries, trust
@@ -14,7 +14,7 @@ from scepflow.engine.algorithms import Cipher, Digest, Security
 from scepflow.engine.capabilities import NONE
 from scepflow.engine.certificates import can_decrypt
 from scepflow.engine.fingerprints import parse_fingerprint
-from scepflow.errors import OptionError, ProtocolError, TransportError
+from scepflow.errors import OptionError, ProtocolError, TransportError, TrustError
 from scepflow.events import CaAuthenticated
 from scepflow.text import sanitise
 
@@ -48,13 +48,21 @@ class AuthenticatedCa:
     choice: Choice
 
 
-def authenticate_ca(options: CaOptions, connection: Connection, run: Run) -> AuthenticatedCa:
+def authenticate_ca(
+    options: CaOptions,
+    connection: Connection,
+    run: Run,
+    *,
+    successors: Sequence[x509.Certificate] = (),
+) -> AuthenticatedCa:
     """Ask the CA what it offers and who it is, and compare with what is pinned.
 
     Args:
         options: ``[ca]``.
         connection: the way to it.
         run: the run; it is told what was found.
+        successors: the certificates that a CA which fitted the pins has announced with GetNextCACert; a
+            CA that fits the pins no more may be theirs.
 
     Raises:
         TransportError: the CA cannot be reached.
@@ -67,7 +75,7 @@ def authenticate_ca(options: CaOptions, connection: Connection, run: Run) -> Aut
     certificates = _certificates(options, connection, run, pins) if options.fetch_certificates else ()
     if unanswered:
         run.warn("no-capabilities", f"GetCACaps failed: {unanswered}")
-    bundle = _authenticate(options, certificates, pins, run)
+    bundle = _followed(options, certificates, pins, run, successors=successors)
     choice = _choice(options, capabilities)
     for finding in (*bundle.findings, *choice.findings):
         run.warn(finding.code, finding.text)
@@ -140,6 +148,29 @@ def _authenticate(
         now=run.now(),
         security=Security(options.security),
     )
+
+
+def _followed(
+    options: CaOptions,
+    certificates: Sequence[x509.Certificate],
+    pins: _Pins,
+    run: Run,
+    *,
+    successors: Sequence[x509.Certificate],
+) -> Bundle:
+    """Compare with the pins, or where they do not fit, with what the CA that fitted has announced (RFC 8894 §4.7)."""
+    try:
+        return _authenticate(options, certificates, pins, run)
+    except TrustError as error:
+        if not (successors and certificates):
+            raise
+        try:
+            bundle = _authenticate(options, certificates, replace(pins, anchors=tuple(successors)), run)
+        except TrustError:
+            raise error from None
+    pin = trust.fingerprint(bundle.ca_certificate)
+    run.warn("ca-followed", f'the CA has changed as it announced: pin the new one, fingerprint = "{pin}"')
+    return bundle
 
 
 def _in_files(wanted: str | None, pins: _Pins, option: str) -> x509.Certificate | None:

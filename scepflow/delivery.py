@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scepflow.engine.identity import Credential
     from scepflow.stages import Run
 
-__all__ = ["Delivery", "deliver", "deliver_crl", "describe"]
+__all__ = ["Delivery", "deliver", "deliver_crl", "describe", "only_writes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,12 @@ class Delivery:
 
 
 def deliver(
-    sinks: Mapping[str, OutputSink], credential: Credential, run: Run, *, monotonic_s: Callable[[], float]
+    sinks: Mapping[str, OutputSink],
+    credential: Credential,
+    run: Run,
+    *,
+    monotonic_s: Callable[[], float],
+    note: Callable[[Delivery], None] = lambda _delivery: None,
 ) -> tuple[Delivery, ...]:
     """Deliver to every sink and tell of each.
 
@@ -48,6 +53,7 @@ def deliver(
         credential: key, certificate and chain.
         run: the run.
         monotonic_s: a clock for durations.
+        note: is given each delivery as soon as its sink has it or has failed.
 
     Returns:
         One delivery for each sink, in the given order.
@@ -63,13 +69,16 @@ def deliver(
                 step()
         except ScepflowError as error:
             failures[name] = error
+            note(Delivery(name, describe(sinks[name]), error))
         elapsed_s[name] += monotonic_s() - started_s
 
     try:
         for name, sink in sinks.items():
             attempt(name, lambda: prepared.update({name: sink.prepare(credential, run)}))  # noqa: B023  # called at once
-        for name in sorted(prepared, key=lambda name: type(sinks[name]).prepare is OutputSink.prepare):
+        for name in sorted(prepared, key=lambda name: only_writes(sinks[name])):
             attempt(name, prepared[name].commit)
+            if name not in failures:
+                note(Delivery(name, describe(sinks[name])))
     finally:
         for (
             name,
@@ -82,6 +91,11 @@ def deliver(
     for delivery in deliveries:
         _tell(delivery, elapsed_s[delivery.sink], run)
     return deliveries
+
+
+def only_writes(sink: OutputSink) -> bool:
+    """Return whether a sink stages nothing: such as a command that is told of the files that others stage."""
+    return type(sink).prepare is OutputSink.prepare
 
 
 def deliver_crl(

@@ -17,7 +17,10 @@ from scepflow.errors import OptionError, ScepflowError
 from scepflow.events import RunFinished, RunStarted
 from scepflow.faults import connected, working
 from scepflow.options import Secret
-from scepflow.runner import make_run
+from scepflow.renewal import renewal_of
+from scepflow.runner import Runner
+from scepflow.state import PipelineState
+from scepflow.system import make_run
 from scepflow.text import sanitise
 
 if TYPE_CHECKING:
@@ -25,9 +28,12 @@ if TYPE_CHECKING:
 
     from scepflow.ca import AuthenticatedCa
     from scepflow.events import Event
+    from scepflow.journal import PipelineRecord
     from scepflow.pipeline.model import Pipeline
-    from scepflow.runner import System
+    from scepflow.runner import Decision
     from scepflow.stages import Run, Stage
+    from scepflow.state import StateDirectory
+    from scepflow.system import System
 
 __all__ = ["Line", "exit_code", "rehearse", "rehearse_stages"]
 
@@ -54,8 +60,16 @@ class Line:
         return "FAIL" if self.error else "-" if self.skipped else "ok"
 
 
-def rehearse(pipeline: Pipeline, *, emit: Callable[[Event], None], system: System) -> tuple[Line, ...]:
-    """Try every part of a run that can be tried without a request.
+def rehearse(
+    pipeline: Pipeline,
+    *,
+    emit: Callable[[Event], None],
+    system: System,
+    state: StateDirectory,
+    again: bool = False,
+    renew: bool = False,
+) -> tuple[Line, ...]:
+    """Tell what a run would do now, and try every part of it that can be tried without a request.
 
     The CA is asked for its capabilities and certificates, secrets are read (except
     those that a command gives, which may use one up), and every stage checks itself.
@@ -64,6 +78,9 @@ def rehearse(pipeline: Pipeline, *, emit: Callable[[Event], None], system: Syste
         pipeline: what would be run.
         emit: is told that a dry run began and ended, what the CA is, and every warning.
         system: clock and randomness.
+        state: what earlier runs have left.
+        again: as a run that gives up a pending request, and asks again for what was rejected.
+        renew: as a run that renews the certificate though it is not due.
 
     Returns:
         What was tried, in the order of a run; one that fails stops no other.
@@ -71,7 +88,8 @@ def rehearse(pipeline: Pipeline, *, emit: Callable[[Event], None], system: Syste
     run = replace(make_run(pipeline, emit, system), rehearsal=True)
     started_s = system.monotonic_s()
     run.emit(RunStarted(pipeline=pipeline.name, at=run.now(), file=str(pipeline.file), dry_run=True))
-    lines = tuple(_lines(pipeline, run))
+    plan = _Plan(pipeline, run, system=system, state=state, again=again, renew=renew)
+    lines = tuple(_lines(pipeline, run, plan))
     code = exit_code(lines)
     run.emit(
         RunFinished(
@@ -91,11 +109,73 @@ def exit_code(lines: tuple[Line, ...]) -> int:
     return next((line.error.exit_code for line in lines if line.error), 0)
 
 
-def _lines(pipeline: Pipeline, run: Run) -> Iterator[Line]:
+def _lines(pipeline: Pipeline, run: Run, plan: _Plan) -> Iterator[Line]:
     yield Line(topic="config", text=str(pipeline.file))
+    yield _tried("this run", plan.text)
     yield from _stages_to_the_ca(pipeline, run)
-    yield from _ca(pipeline, run)
+    yield from _ca(pipeline, run, renewal=plan.renewal)
     yield from _stages_after_the_ca(pipeline, run)
+
+
+class _Plan:
+    """What a run would do now; nothing of it is done, and no lock is taken."""
+
+    def __init__(
+        self, pipeline: Pipeline, run: Run, *, system: System, state: StateDirectory, again: bool, renew: bool
+    ) -> None:
+        self._place = state.place(pipeline.file)
+        self._journal = state.journal
+        self._runner = Runner(
+            pipeline, PipelineState(state.journal, state.path / self._place), emit=run.emit, system=system
+        )
+        self._now = system.now()
+        self._again = again
+        self._renew = renew
+        self.renewal = False
+
+    def text(self) -> str:
+        """Return what a run would do, in words.
+
+        Raises:
+            RejectedError: the CA has rejected it before, and would not be asked.
+            StateError: the state cannot be read.
+        """
+        record = self._record()
+        if record is None:
+            return "enrolls, for the first time"
+        facts = record.current.certificate if record.current else None
+        missed = self._runner.missed(record) if facts and facts.not_after > self._now else {}
+        first = f"delivers to {', '.join(missed)}, and " if missed else ""
+        decision = self._runner.decide(record, renew=self._renew)
+        self.renewal = decision in ("renew", "nothing")
+        return first + self._words(record, decision)
+
+    def _record(self) -> PipelineRecord | None:
+        record = self._journal.pipeline(self._place)
+        if record and self._again:
+            record = msgspec.structs.replace(record, open=None)
+        if record and (self._again or self._renew):
+            record = msgspec.structs.replace(record, refused=None)
+        return record
+
+    def _words(self, record: PipelineRecord, decision: Decision) -> str:
+        if decision == "resume":
+            assert record.open is not None, "what can be resumed is open"
+            since = f"{record.open.begun_at:%Y-%m-%d %H:%M} UTC"
+            return f"goes on with transaction {record.open.transaction_id}, sent {since}"
+        facts = record.current.certificate if record.current else None
+        if decision == "enroll" or facts is None:
+            return (
+                f"enrolls: the certificate expired on {facts.not_after:%Y-%m-%d}"
+                if facts
+                else "enrolls: there is no certificate yet"
+            )
+        renew_at = renewal_of(self._runner.pipeline, facts)
+        expires = f"the certificate expires on {facts.not_after:%Y-%m-%d}"
+        if decision == "nothing":
+            return f"asks nothing of the CA: {expires} and is due on {renew_at:%Y-%m-%d}"
+        due = f"due since {renew_at:%Y-%m-%d %H:%M} UTC" if renew_at <= self._now else "as --renew says"
+        return f"renews, {due}; {expires}"
 
 
 def rehearse_stages(pipeline: Pipeline, run: Run) -> Iterator[Line]:
@@ -143,7 +223,7 @@ def _checked(stage: Stage, run: Run) -> str:
     return stage.stage_name()
 
 
-def _ca(pipeline: Pipeline, run: Run) -> Iterator[Line]:
+def _ca(pipeline: Pipeline, run: Run, *, renewal: bool) -> Iterator[Line]:
     """Ask the CA what it offers and who it is."""
     try:
         with connected(pipeline.transport, run) as connection:
@@ -160,19 +240,21 @@ def _ca(pipeline: Pipeline, run: Run) -> Iterator[Line]:
         else f"authenticated by {ca.bundle.by}"
     )
     yield Line(topic="CA", text=f"{subject}, {pin}; offers {offers}")
-    yield Line(topic="message", text=_message(pipeline, ca))
+    yield Line(topic="message", text=_message(pipeline, ca, renewal=renewal))
 
 
-def _message(pipeline: Pipeline, ca: AuthenticatedCa) -> str:
-    """Describe the request that a run would send."""
+def _message(pipeline: Pipeline, ca: AuthenticatedCa, *, renewal: bool) -> str:
+    """Describe the request that a run would send, now or when the certificate is due."""
     wanted = pipeline.renew.message
     kind = "PKCSReq"
     if wanted == "renewal" or (wanted == "auto" and ca.capabilities.renewal):
         first = pipeline.signer.stage_name() in ("auto", "self-signed")
         kind = "PKCSReq" if first else "RenewalReq, or PKCSReq if the signer's certificate is self-signed"
+        kind = "RenewalReq" if renewal else kind
     cipher, digest = ca.choice.cipher.value.upper(), ca.choice.digest.value.upper()
     recipient = sanitise(ca.bundle.recipient.subject.rfc4514_string())
-    return f"{kind} by {ca.choice.method}, {cipher}, {digest}, encrypted for {recipient}"
+    signed = ", signed by the current certificate" if renewal else ""
+    return f"{kind} by {ca.choice.method}, {cipher}, {digest}, encrypted for {recipient}{signed}"
 
 
 def _secrets(pipeline: Pipeline) -> Iterator[tuple[str, Secret]]:

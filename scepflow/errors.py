@@ -18,6 +18,7 @@ server text that has not been through ``scepflow.text.sanitise``.
     ├─ ProtocolError                     5   a reply that is not SCEP
     ├─ RejectedError                 70-74   the CA said no, and proved it is the CA (2 without failInfo)
     ├─ PendingError                      3   the CA has not decided yet
+    ├─ StateError                       78   the state directory cannot be used
     └─ LockedError                      75   another run holds this pipeline
 
 Anything else that escapes is a bug (exit code 1).
@@ -44,6 +45,7 @@ __all__ = [
     "SignerError",
     "SinkError",
     "StageError",
+    "StateError",
     "TransportError",
     "TrustError",
     "UnknownStageError",
@@ -290,8 +292,8 @@ class PendingError(ScepflowError):
     Args:
         message: how far polling came.
         transaction_id: the transaction to go on with.
-        polls: polls sent in this run, 0 or more.
-        waited_s: time spent waiting in this run, in seconds, 0 or more.
+        polls: polls sent since the request, 0 or more.
+        waited_s: time since the request, in seconds, 0 or more.
         hint: what happens next.
     """
 
@@ -310,6 +312,12 @@ class PendingError(ScepflowError):
         self.transaction_id = transaction_id
         self.polls = polls
         self.waited_s = waited_s
+
+
+class StateError(ScepflowError):
+    """The state directory cannot be used, so nothing may be sent."""
+
+    exit_code = 78
 
 
 class LockedError(ScepflowError):

@@ -154,7 +154,15 @@ class Warned(Event, frozen=True, kw_only=True):
 
 
 class RunFinished(Event, frozen=True, kw_only=True):
-    """A run ended; ``outcome`` is issued, degraded, pending, rejected or failed; rehearsed after a dry run."""
+    """A run ended.
+
+    Attributes:
+        outcome: issued, renewed, delivered, rolled-back, unchanged, degraded, pending, rejected, locked or failed;
+            rehearsed after a dry run.
+        exit_code: what a run of this pipeline alone exits with.
+        elapsed_s: how long it took, in seconds, 0 or more.
+        error: what went wrong, or "".
+    """
 
     outcome: str
     exit_code: int

@@ -20,7 +20,8 @@ from scepflow.engine.channel import Channel
 from scepflow.errors import SignerError, TrustError
 from scepflow.events import ReplyReceived, RequestSent, SignerReady
 from scepflow.faults import connected, working
-from scepflow.runner import System, describe_certificate, make_run
+from scepflow.system import System, make_run
+from scepflow.transaction import describe_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,111 +1,69 @@
-"""One run of a pipeline: key source → CSR builder → signer → transport → poller → output sinks.
+"""One run of a pipeline: enroll, go on with a pending request, renew what is due, deliver what a sink missed, or nothing.
 
-Owns the clock, randomness and sleep of a run. Must never hold: what a stage
-does, what a message looks like, or a word printed.
+Owns that decision. Must never hold: what a stage does, what a message looks
+like, a word printed; or an import of cryptography that a run with nothing due
+would pay for.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
-import time
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-from scepflow.ca import authenticate_ca
-from scepflow.delivery import deliver
-from scepflow.engine.algorithms import Security
-from scepflow.engine.channel import Channel
-from scepflow.engine.enrollment import Enrollment, Issued, Pending
-from scepflow.engine.identity import Credential
-from scepflow.engine.messages import MessageType, fail_info_name
-from scepflow.engine.trust import fingerprint
-from scepflow.errors import (
-    CsrError,
-    PendingError,
-    ProtocolError,
-    RejectedError,
-    ScepflowError,
-    SignerError,
-    TransportError,
-)
-from scepflow.events import (
-    CertificateIssued,
-    CsrReady,
-    KeyReady,
-    PollScheduled,
-    ReplyReceived,
-    RequestSent,
-    RunFinished,
-    RunStarted,
-    SignerReady,
-)
-from scepflow.faults import connected, working
-from scepflow.stages import Run
-from scepflow.text import sanitise
+from scepflow.digests import asked_digest, sink_digest
+from scepflow.errors import LockedError, PendingError, RejectedError, ScepflowError, StateError
+from scepflow.events import RunFinished, RunStarted
+from scepflow.faults import working
+from scepflow.renewal import RENEWAL_RETRY, renewal_of
+from scepflow.system import System, make_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
-    from cryptography import x509
-
-    from scepflow.ca import AuthenticatedCa
     from scepflow.delivery import Delivery
-    from scepflow.engine.enrollment import Rejected
-    from scepflow.engine.exchange import HttpResponse
-    from scepflow.engine.identity import SigningIdentity
+    from scepflow.engine.identity import Credential
     from scepflow.events import Event
+    from scepflow.journal import AttemptRecord, CertificateFacts, Journal, PipelineRecord
+    from scepflow.obtaining import Obtaining
     from scepflow.pipeline.model import Pipeline
-    from scepflow.stages import Connection, PrivateKey
-    from scepflow.state import StateDirectory
+    from scepflow.stages import OutputSink, Run
+    from scepflow.state import PipelineState, StateDirectory
 
-__all__ = ["Outcome", "System", "make_run", "run_pipeline"]
+__all__ = ["Decision", "Outcome", "Runner", "run_pipeline", "tell_run"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class System:
-    """The world of a run; tests put their own in its place."""
-
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    monotonic_s: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+Decision = Literal["enroll", "resume", "renew", "nothing"]
+"""What a run asks of the CA."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A certificate was issued.
+    """The pipeline has a valid certificate.
 
     Attributes:
-        credential: key, certificate and chain.
-        deliveries: one for each sink, in the pipeline's order.
-        kept_at: where key and certificate are kept because a sink failed, or None.
+        action: what the run did: ``issued``, ``renewed``, ``delivered``, ``rolled-back`` or ``unchanged``.
+        certificate: the certificate in use.
+        renew_at: when it is due, aware UTC.
+        deliveries: what became of the sinks that got it in this run, in the pipeline's order.
+        credential: key, certificate and chain, if this run had them in its hands.
     """
 
-    credential: Credential
-    deliveries: tuple[Delivery, ...]
-    kept_at: str | None = None
+    action: str
+    certificate: CertificateFacts
+    renew_at: datetime
+    deliveries: tuple[Delivery, ...] = ()
+    credential: Credential | None = None
 
     @property
     def exit_code(self) -> int:
         """0, or 6 when a sink failed."""
         return 6 if any(delivery.error for delivery in self.deliveries) else 0
 
-
-def make_run(pipeline: Pipeline, emit: Callable[[Event], None], system: System) -> Run:
-    """Return what the stages of this run may know."""
-    return Run(
-        pipeline=pipeline.name,
-        directory=pipeline.directory,
-        now=system.now,
-        random_bytes=system.random_bytes,
-        emit=emit,
-        renewal=pipeline.signer.renews,
-    )
+    @property
+    def word(self) -> str:
+        """The action, or ``degraded`` when a sink failed."""
+        return "degraded" if self.exit_code else self.action
 
 
 def run_pipeline(
@@ -114,310 +72,399 @@ def run_pipeline(
     emit: Callable[[Event], None],
     state: StateDirectory,
     system: System | None = None,
-    transaction_id: str | None = None,
-    resume: bool = False,
+    wait_s: float | None = None,
+    again: bool = False,
+    renew: bool = False,
 ) -> Outcome:
-    """Get a certificate by a pipeline and deliver it.
+    """Bring a pipeline's certificate up to date and deliver it.
 
     Args:
         pipeline: what to do.
         emit: is told every event.
-        state: where the key is kept before anything is sent.
+        state: what earlier runs have left, and where this one keeps what must not be lost.
         system: clock, sleep and randomness; the real ones when None.
-        transaction_id: letters, digits, ``-`` and ``_``, 1 to 64 of them; a random one when None.
-        resume: whether an earlier run has sent the request under this ``transaction_id``: the
-            first message is a CertPoll, sent at once.
+        wait_s: the longest time to wait for the CA's decision, 0 or more; as long as the poller says when None.
+        again: give up a pending request, and ask again for what was rejected.
+        renew: renew the certificate though it is not due.
 
     Raises:
-        ScepflowError: no certificate came of it; its ``exit_code`` says why.
+        LockedError: another run works on the same pipeline.
+        ScepflowError: the pipeline has no valid certificate, or a due renewal failed; its ``exit_code`` says why.
     """
-    system = system or System()
-    runner = _Runner(
-        pipeline,
-        emit=emit,
-        state=state,
-        system=system,
-        transaction_id=transaction_id or system.random_bytes(16).hex(),
-        resume=resume,
-    )
-    started_s = runner.system.monotonic_s()
+    world = system or System()
+
+    def run() -> Outcome:
+        with state.locked(pipeline.file, name=pipeline.name, now=world.now()) as own:
+            runner = Runner(pipeline, own, emit=emit, system=world, wait_s=wait_s)
+            return runner.run(again=again, renew=renew)
+
+    return tell_run(pipeline, run, emit=emit, system=world)
+
+
+def tell_run(
+    pipeline: Pipeline, work: Callable[[], Outcome], *, emit: Callable[[Event], None], system: System
+) -> Outcome:
+    """Do the work of a run, and tell that it begins and how it ends.
+
+    Args:
+        pipeline: whose run.
+        work: what to do.
+        emit: is told.
+        system: the clock.
+
+    Raises:
+        ScepflowError: what the work raised.
+    """
+    started_s = system.monotonic_s()
+
+    def tell(event: type[Event], **fields: object) -> None:
+        emit(event(pipeline=pipeline.name, at=system.now(), **fields))
 
     def finished(outcome: str, exit_code: int, error: str = "") -> None:
-        elapsed_s = runner.system.monotonic_s() - started_s
-        runner.tell(RunFinished, outcome=outcome, exit_code=exit_code, elapsed_s=elapsed_s, error=error)
+        elapsed_s = system.monotonic_s() - started_s
+        tell(RunFinished, outcome=outcome, exit_code=exit_code, elapsed_s=elapsed_s, error=error)
 
-    runner.tell(RunStarted, file=str(pipeline.file), dry_run=False)
+    tell(RunStarted, file=str(pipeline.file), dry_run=False)
     try:
-        outcome = runner.run()
+        outcome = work()
     except ScepflowError as error:
-        ended = {PendingError: "pending", RejectedError: "rejected"}
-        finished(ended.get(type(error), "failed"), error.exit_code, error.message)
+        finished(_word(error), error.exit_code, error.message)
         raise
     except Exception as error:
         finished("failed", ScepflowError.exit_code, f"a bug: {type(error).__name__}")
         raise
-    finished("degraded" if outcome.exit_code else "issued", outcome.exit_code)
+    finished(outcome.word, outcome.exit_code)
     return outcome
 
 
-LONGEST_DELAY_S = 366 * 86400
-"""A poller that wants to wait longer is wrong."""
+def _word(error: ScepflowError) -> str:
+    words = {
+        LockedError: "locked",
+        PendingError: "pending",
+        RejectedError: "rejected",
+        _HeldError: "rejected",
+    }
+    return words.get(type(error), "failed")
 
 
-class _Runner:
+class Runner:
+    """One run, under the pipeline's lock.
+
+    Args:
+        pipeline: what to do.
+        state: the pipeline's, locked.
+        emit: is told every event.
+        system: clock, sleep and randomness.
+        wait_s: the longest time to wait for the CA's decision; as long as the poller says when None.
+    """
+
     def __init__(
         self,
         pipeline: Pipeline,
+        state: PipelineState,
         *,
         emit: Callable[[Event], None],
-        state: StateDirectory,
         system: System,
-        transaction_id: str,
-        resume: bool,
+        wait_s: float | None = None,
     ) -> None:
         self.pipeline = pipeline
+        self.state = state
+        self.emit = emit
         self.system = system
-        self.context = make_run(pipeline, emit, system)
-        self.transaction_id = transaction_id
-        self.resumed = self.sent = resume
-        self.attempt = state.attempt(pipeline.file, self.transaction_id)
+        self.wait_s = wait_s
 
-    def run(self) -> Outcome:
-        """Take the stages in their order; what must not be lost is on disk before it is needed."""
-        pipeline, run = self.pipeline, self.context
-        for check in pipeline.ca.relax:
-            run.warn("relaxed", f"the check {check} on replies is turned off")
+    @property
+    def journal(self) -> Journal:
+        """The state directory's journal."""
+        return self.state.journal
+
+    @property
+    def place(self) -> str:
+        """The pipeline's name in it."""
+        return self.state.place
+
+    def run(self, *, again: bool, renew: bool) -> Outcome:
+        """Decide and act, and note how it ended."""
+        record = self.record()
         try:
-            key = self._key()
-            csr = self._csr(key)
-            identity = self._identity(key, csr)
-            with connected(pipeline.transport, run) as connection:
-                ca = authenticate_ca(pipeline.ca, connection, run)
-                enrollment = self._enrollment(ca, csr, identity)
-                issued = self._enroll(enrollment, connection)
-        except BaseException as error:
-            if not self.sent or isinstance(error, RejectedError):
-                self.attempt.discard()
+            outcome = self._act(record, again=again, renew=renew)
+        except ScepflowError as error:
+            if not isinstance(error, _HeldError):
+                with suppress(StateError):  # the error itself says more than that it cannot be noted
+                    self._end(record, _word(error), error.exit_code, error.message, error.hint or "")
             raise
-        return self._deliver(Credential(key=key, certificate=issued.certificate, chain=issued.chain))
+        except Exception as error:
+            with suppress(StateError):
+                bug = f"a bug in scepflow: {type(error).__name__}"
+                self._end(record, "failed", ScepflowError.exit_code, bug, "the log of the run says more")
+            raise
+        if (outcome.word, outcome.exit_code) != ("unchanged", record.exit_code):
+            with suppress(StateError):  # told already
+                self.end(record, outcome)
+        return outcome
 
-    def _key(self) -> PrivateKey:
-        stage = self.pipeline.key
-        with working(stage):
-            key = stage.obtain(self.context)
-            if not stage.durable:
-                self._keep_key("key.pem", key)
-        self.tell(KeyReady, stage=stage.stage_name(), description=describe_key(key))
-        return key
+    def end(self, record: PipelineRecord, outcome: Outcome) -> None:
+        """Note that the pipeline has a certificate."""
+        self._end(record, outcome.word, outcome.exit_code)
 
-    def _csr(self, key: PrivateKey) -> x509.CertificateSigningRequest:
-        stage = self.pipeline.csr
-        with working(stage):
-            csr = stage.build(key, self.context)
-            if csr.public_key() != key.public_key():
-                raise CsrError("the request is for another key than the one of [key]")
-            subject = sanitise(csr.subject.rfc4514_string())
-        self.tell(CsrReady, stage=stage.stage_name(), subject=subject)
-        return csr
+    def record(self) -> PipelineRecord:
+        """Return how the pipeline stands."""
+        record = self.journal.pipeline(self.place)
+        assert record is not None, "the lock has entered it"
+        return record
 
-    def _identity(self, key: PrivateKey, csr: x509.CertificateSigningRequest) -> SigningIdentity:
-        stage = self.pipeline.signer
-        with working(stage):
-            identity = stage.identity(key, csr, self.context)
-            if identity.key is not key and not stage.durable:
-                self._keep_key("signer-key.pem", identity.key)
-        self.tell(
-            SignerReady, stage=stage.stage_name(), description=describe_certificate(identity.certificate)
-        )
-        return identity
-
-    def _keep_key(self, name: str, key: PrivateKey) -> None:
-        self.attempt.keep(name, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-
-    def _enrollment(
-        self, ca: AuthenticatedCa, csr: x509.CertificateSigningRequest, identity: SigningIdentity
-    ) -> Enrollment:
-        options = self.pipeline.ca
-        channel = Channel(
-            url=options.url,
-            bundle=ca.bundle,
-            identity=identity,
-            choice=ca.choice,
-            random_bytes=self.system.random_bytes,
-            security=Security(options.security),
-            relaxed=frozenset(options.relax),
-            password_envelope=options.password_envelope,
-        )
-        existing = identity.certificate.issuer != identity.certificate.subject
-        wanted = self.pipeline.renew.message
-        renewal = existing and (wanted == "renewal" or (wanted == "auto" and ca.capabilities.renewal))
-        enrollment = Enrollment(
-            channel,
-            csr,
-            transaction_id=self.transaction_id,
-            message_type=MessageType.RENEWAL_REQ if renewal else MessageType.PKCS_REQ,
-            previous=identity.certificate if existing else None,
-            resumed=self.resumed,
-        )
-        if not isinstance(identity.key, rsa.RSAPrivateKey) and not enrollment.channel.challenge_password:
-            raise SignerError(
-                "the reply could not be read: the signing key is EC, which cannot decrypt, and there is no challenge",
-                kind=self.pipeline.signer.kind,
-                name=self.pipeline.signer.stage_name(),
-                hint="sign with an RSA key, or see password_envelope in [ca] (RFC 8894 §3.1)",
-            )
-        return enrollment
-
-    def _enroll(self, enrollment: Enrollment, connection: Connection) -> Issued:
-        """Send the request, then poll until the CA has decided or the poller gives up."""
-        event = self._exchange(enrollment, connection, poll=int(self.resumed))
-        if isinstance(event, Pending):
-            event = self._poll(enrollment, connection)
-        if isinstance(event, Issued):
-            return event
-        raise _rejected(event)
-
-    def _poll(self, enrollment: Enrollment, connection: Connection) -> Issued | Rejected:
-        asked_s = self.system.monotonic_s()
-        lost: TransportError | ProtocolError | None = None
-        poll = first = int(self.resumed)
-        for poll, delay_s in enumerate(self._delays_s(), start=first + 1):
-            self.tell(
-                PollScheduled,
-                transaction_id=self.transaction_id,
-                poll=poll,
-                delay_s=delay_s,
-                waited_s=self.system.monotonic_s() - asked_s,
-            )
-            self.system.sleep(delay_s)
-            try:
-                event, lost = self._exchange(enrollment, connection, poll=poll), None
-            except (TransportError, ProtocolError) as error:  # a server that restarts does not end the wait
-                lost = error
-                self.context.warn("poll-lost", f"poll {poll} got no answer: {error.message}")
-                continue
-            if not isinstance(event, Pending):
-                return event
-        polled = f"after {poll} poll{'s' if poll > 1 else ''}" if poll else "yet, and no poll was asked for"
-        raise lost or PendingError(
-            f"the CA has not decided {polled}",
-            transaction_id=self.transaction_id,
-            polls=poll,
-            waited_s=self.system.monotonic_s() - asked_s,
-            hint=f"its operator must approve transaction {self.transaction_id}; it is kept in {self.attempt.path}",
-        )
-
-    def _delays_s(self) -> Iterator[float]:
-        with working(self.pipeline.poller):
-            for delay_s in self.pipeline.poller.delays_s():
-                if not 0 <= delay_s <= LONGEST_DELAY_S:
-                    raise ValueError(f"a delay of {delay_s} s")
-                yield delay_s
-
-    def _exchange(
-        self, enrollment: Enrollment, connection: Connection, *, poll: int
-    ) -> Issued | Pending | Rejected:
-        """Send one message and return its answer; that a request was sent is on disk before its first byte leaves."""
-        first = enrollment.sent is None
-        request = enrollment.next_request(now=self.system.now(), sender_nonce=self.system.random_bytes(16))
-        if first:
-            self.attempt.keep("enrollment.json", json.dumps(enrollment.snapshot(), indent=1).encode())
-        assert enrollment.sent is not None
-        self.sent = True
-        self.tell(
-            RequestSent,
-            message_type=enrollment.sent.type.title,
-            transaction_id=self.transaction_id,
-            poll=poll,
-            method=request.method,
-            cipher=enrollment.channel.choice.cipher.value,
-            digest=enrollment.channel.choice.digest.value,
-            size_bytes=len(request.body or request.url),
-        )
-        sent_s = self.system.monotonic_s()
-        response = connection.send(request)
-        event = enrollment.receive(response, now=self.system.now())
-        self._tell_reply(event, response, self.system.monotonic_s() - sent_s)
-        return event
-
-    def _tell_reply(
-        self, event: Issued | Pending | Rejected, response: HttpResponse, elapsed_s: float
+    def _end(
+        self, record: PipelineRecord, word: str, exit_code: int, message: str = "", hint: str = ""
     ) -> None:
-        for finding in event.findings:
-            self.context.warn(finding.code, finding.text)
-        self.tell(
-            ReplyReceived,
-            transaction_id=self.transaction_id,
-            pki_status={Issued: "SUCCESS", Pending: "PENDING"}.get(type(event), "FAILURE"),
-            http_status=response.status,
-            elapsed_s=elapsed_s,
-        )
-        if isinstance(event, Issued):
-            self._tell_issued(event.certificate)
+        """Note how the run ended; the same failure as before makes no second line of history."""
+        now = self.system.now()
+        self.journal.end(self.place, outcome=word, exit_code=exit_code, at=now, message=message, hint=hint)
+        if message and message != record.message:
+            self.journal.tell(self.place, word, message, at=now)
 
-    def _tell_issued(self, certificate: x509.Certificate) -> None:
-        self.tell(
-            CertificateIssued,
-            transaction_id=self.transaction_id,
-            subject=sanitise(certificate.subject.rfc4514_string()),
-            issuer=sanitise(certificate.issuer.rfc4514_string()),
-            serial=f"{certificate.serial_number:x}",
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
-            fingerprint=fingerprint(certificate),
-        )
+    def _act(self, record: PipelineRecord, *, again: bool, renew: bool) -> Outcome:
+        record = self._given_up(record) if again else record
+        if record.refused and (again or renew):
+            self.journal.allow(self.place)
+            record = self.record()
+        if again and record.current and self._is_lost(record.current):
+            return self._have(*self.obtaining().enroll(), purpose="enrollment")
+        missed = self._deliver_missed(record)
+        current, decision = record.current, self.decide(record, renew=renew)
+        if decision == "resume":
+            assert record.open is not None, "what can be resumed is open"
+            return self._have(*self.obtaining().resume(record.open, current), purpose=record.open.purpose)
+        if decision == "enroll":
+            return self._have(*self.obtaining().enroll(), purpose="enrollment")
+        assert current is not None, "what is due is there"
+        if decision == "renew":
+            return self._have(*self.obtaining().renew(current), purpose="renewal")
+        facts = current.certificate
+        assert facts is not None, "an issued attempt has one"
+        renew_at = renewal_of(self.pipeline, facts)
+        if renew_at != record.renew_at:
+            self.journal.due(self.place, renew_at)
+        return missed or Outcome(action="unchanged", certificate=facts, renew_at=renew_at)
 
-    def _deliver(self, credential: Credential) -> Outcome:
-        """Keep what was issued, deliver it, and let go of it when every sink has it."""
-        certificates = (credential.certificate, *credential.chain)
+    def decide(self, record: PipelineRecord, *, renew: bool = False) -> Decision:
+        """Return what to ask of the CA, and change nothing.
+
+        Args:
+            record: how the pipeline stands.
+            renew: renew the certificate though it is not due.
+
+        Raises:
+            RejectedError: the CA has rejected it, and is not asked again yet.
+        """
+        if record.open:
+            return "resume"
+        current = record.current
+        if current is None or self._is_over(current):
+            self._heed_refusal(record, for_ever=True)
+            return "enroll"
+        assert current.certificate is not None, "an issued attempt has one"
+        if not renew and self.system.now() < renewal_of(self.pipeline, current.certificate):
+            return "nothing"
+        self._heed_refusal(record, for_ever=False)
+        return "renew"
+
+    def _given_up(self, record: PipelineRecord) -> PipelineRecord:
+        """Give up a pending request, and return how the pipeline stands then."""
+        if record.open is None:
+            return record
+        self.journal.close(self.place, record.open.transaction_id, status="abandoned", at=self.system.now())
+        self.state.sweep()
+        return self.record()
+
+    def _is_lost(self, current: AttemptRecord) -> bool:
+        """Return whether the files of a certificate are missing or damaged."""
         try:
-            self.attempt.keep("certificate.pem", b"".join(c.public_bytes(Encoding.PEM) for c in certificates))
-            self.attempt.forget("enrollment.json")
-        except ScepflowError as error:  # the sinks may still have room for what the CA has granted
-            self.context.warn("not-kept", error.message)
-        deliveries = deliver(
-            self.pipeline.sinks, credential, self.context, monotonic_s=self.system.monotonic_s
+            self.obtaining().credential(current)
+        except StateError:
+            return True
+        return False
+
+    def _is_over(self, current: AttemptRecord) -> bool:
+        """Return whether a certificate has expired and nothing can be signed with it any more."""
+        assert current.certificate is not None, "an issued attempt has one"
+        expired = current.certificate.not_after <= self.system.now()
+        return expired and self.pipeline.renew.expired == "enroll"
+
+    # -- what was rejected
+
+    def _asked(self) -> str:
+        return asked_digest(self.pipeline, salt=self.state.salt(self.system.random_bytes))
+
+    def _heed_refusal(self, record: PipelineRecord, *, for_ever: bool) -> None:
+        """Do not ask again for what the CA has rejected, unless something has changed."""
+        if record.refused is None or record.refused != self._asked():
+            return
+        ended_at = record.ended_at or self.system.now()
+        if not for_ever and self.system.now() - ended_at >= RENEWAL_RETRY:
+            return
+        when = "`scepflow run --again` asks nevertheless"
+        if not for_ever:
+            when = f"it is asked again after {ended_at + RENEWAL_RETRY:%Y-%m-%d %H:%M} UTC; {when}"
+        code = record.exit_code
+        raise _HeldError(
+            f"not asked again, since nothing has changed: {record.message}",
+            fail_info=code - 70 if code >= 70 else None,
+            transaction_id="",
+            hint=f"{record.hint}\n{when}" if record.hint else when,
         )
-        outcome = Outcome(credential=credential, deliveries=deliveries, kept_at=str(self.attempt.path))
-        if outcome.exit_code:
-            return outcome
-        self.attempt.discard()
-        return Outcome(credential=credential, deliveries=deliveries)
 
-    def tell(self, event: type[Event], **fields: object) -> None:
-        """Tell an event of this run."""
-        self.context.emit(event(pipeline=self.pipeline.name, at=self.system.now(), **fields))
+    # -- a certificate
+
+    def obtaining(self) -> Obtaining:
+        """Return what gets certificates."""
+        from scepflow.obtaining import Obtaining
+
+        return Obtaining(
+            self.pipeline,
+            self.state,
+            emit=self.emit,
+            system=self.system,
+            wait_s=self.wait_s,
+            asked=self._asked(),
+        )
+
+    def _have(self, transaction_id: str, credential: Credential, *, purpose: str) -> Outcome:
+        """Make a new certificate the current one and deliver it."""
+        from scepflow.custody import Custody, facts_of
+
+        facts, now = facts_of(credential.certificate), self.system.now()
+        renew_at = renewal_of(self.pipeline, facts)
+        action = "renewed" if purpose == "renewal" else "issued"
+        try:
+            # What is not kept is not issued in the journal either, so that the next run asks the CA for it once more.
+            Custody(self.pipeline, self.state).keep(
+                transaction_id, (credential.certificate, *credential.chain)
+            )
+            self.journal.issue(
+                self.place, transaction_id, facts, at=now, renew_at=renew_at, keep=self.pipeline.renew.keep
+            )
+            said = f"{facts.subject}, serial {facts.serial}, expires {facts.not_after:%Y-%m-%d}"
+            self.journal.tell(self.place, action, said, at=now)
+            self.state.sweep()
+        except StateError as error:  # the sinks may still have room for what the CA has granted
+            self._context().warn("not-kept", error.message)
+        deliveries = self.deliver(transaction_id, credential, self.pipeline.sinks)
+        return Outcome(
+            action=action, certificate=facts, renew_at=renew_at, deliveries=deliveries, credential=credential
+        )
+
+    # -- sinks
+
+    def _deliver_missed(self, record: PipelineRecord) -> Outcome | None:
+        """Deliver the current certificate to the sinks that do not have it, or whose options have changed."""
+        current = record.current
+        if (
+            current is None
+            or current.certificate is None
+            or current.certificate.not_after <= self.system.now()
+        ):
+            return None
+        gone = record.deliveries.keys() - self.pipeline.sinks.keys()
+        if gone:
+            self.journal.forget_sinks(self.place, sorted(gone))
+        missed = self.missed(record)
+        if not missed:
+            return None
+        try:
+            credential = self.obtaining().credential(current)
+        except StateError:
+            if record.open:  # which may give another
+                return None
+            raise
+        deliveries = self.deliver(current.transaction_id, credential, missed)
+        return Outcome(
+            action="delivered",
+            certificate=current.certificate,
+            renew_at=renewal_of(self.pipeline, current.certificate),
+            deliveries=deliveries,
+            credential=credential,
+        )
+
+    def missed(self, record: PipelineRecord) -> dict[str, OutputSink]:
+        """Return the sinks that do not have the current certificate, whose options have changed, or whose output is gone."""
+        return {
+            name: sink
+            for name, sink in self.pipeline.sinks.items()
+            if not (_is_delivered(record, name, sink) and self._is_in_place(sink))
+        }
+
+    def _is_in_place(self, sink: OutputSink) -> bool:
+        with working(sink):
+            return sink.is_in_place(self._context())
+
+    def deliver(
+        self, transaction_id: str, credential: Credential, sinks: Mapping[str, OutputSink]
+    ) -> tuple[Delivery, ...]:
+        """Deliver a certificate and note what became of each sink.
+
+        When files come late, the sinks that only write are told once more: a daemon that was reloaded
+        while its files could not be written has not seen them.
+        """
+        from scepflow.delivery import deliver, only_writes
+
+        run = self._context()
+
+        def note(delivery: Delivery) -> None:
+            try:
+                self._note(transaction_id, delivery)
+            except StateError as error:  # it will be delivered once more
+                run.warn("not-kept", error.message)
+
+        def to(some: Mapping[str, OutputSink]) -> tuple[Delivery, ...]:
+            return deliver(some, credential, run, monotonic_s=self.system.monotonic_s, note=note)
+
+        deliveries = to(sinks)
+        if any(not (delivery.error or only_writes(sinks[delivery.sink])) for delivery in deliveries):
+            told = self._only_writing()
+            deliveries += to({name: sink for name, sink in told.items() if name not in sinks})
+        return deliveries
+
+    def _only_writing(self) -> dict[str, OutputSink]:
+        from scepflow.delivery import only_writes
+
+        return {name: sink for name, sink in self.pipeline.sinks.items() if only_writes(sink)}
+
+    def _note(self, transaction_id: str, delivery: Delivery) -> None:
+        """Write down what became of a sink."""
+        now, error = self.system.now(), delivery.error
+        outdated = self._only_writing()
+        self.journal.deliver(
+            self.place,
+            transaction_id,
+            delivery.sink,
+            options=sink_digest(self.pipeline.sinks[delivery.sink]),
+            at=now,
+            error=error.message if error else None,
+            outdates=() if error or delivery.sink in outdated else tuple(outdated),
+        )
+        said = f"{delivery.sink}: {error.message if error else delivery.detail}"
+        self.journal.tell(self.place, "sink-failed" if error else "delivered", said, at=now)
+
+    def note_delivered(self, transaction_id: str) -> None:
+        """Note that every sink has a certificate, as one has that came from where the sinks write."""
+        for name, sink in self.pipeline.sinks.items():
+            self.journal.deliver(
+                self.place,
+                transaction_id,
+                name,
+                options=sink_digest(sink),
+                at=self.system.now(),
+                error=None,
+            )
+
+    def _context(self) -> Run:
+        return make_run(self.pipeline, self.emit, self.system)
 
 
-def describe_key(key: PrivateKey) -> str:
-    """Return such as ``RSA-2048`` or ``EC secp256r1``."""
-    return f"RSA-{key.key_size}" if isinstance(key, rsa.RSAPrivateKey) else f"EC {key.curve.name}"
+class _HeldError(RejectedError):
+    """The CA has rejected this before, and nothing was sent."""
 
 
-def describe_certificate(certificate: x509.Certificate) -> str:
-    """Return such as ``self-signed`` or ``certificate of CN=gw1, serial 4f11``."""
-    if certificate.issuer == certificate.subject:
-        return "self-signed"
-    return f"certificate of {sanitise(certificate.subject.rfc4514_string())}, serial {certificate.serial_number:x}"
-
-
-_REJECTION_HINTS = {
-    "badAlg": "the CA does not know an algorithm of the request",
-    "badMessageCheck": "the CA could not verify or decrypt the request; is the right RA certificate used?",
-    "badRequest": "is the challenge right, unused and not expired, and does the CA allow the subject?",
-    "badTime": "compare this machine's clock with the CA's",
-    "badCertId": "the CA does not know the certificate or transaction; some CAs renew only what they issued",
-}
-
-
-def _rejected(event: Rejected) -> RejectedError:
-    name = fail_info_name(event.fail_info)
-    number = "" if event.fail_info is None else f" (failInfo {event.fail_info})"
-    said = f': "{event.fail_info_text}"' if event.fail_info_text else ""
-    return RejectedError(
-        f"the CA rejected the request: {name}{number}{said}",
-        fail_info=event.fail_info,
-        fail_info_text=event.fail_info_text,
-        transaction_id=event.transaction_id,
-        hint=_REJECTION_HINTS.get(name),
-    )
+def _is_delivered(record: PipelineRecord, name: str, sink: OutputSink) -> bool:
+    delivery = record.deliveries.get(name)
+    return delivery is not None and delivery.error is None and delivery.options == sink_digest(sink)

@@ -151,12 +151,14 @@ class Signer(Stage, frozen=True, kw_only=True):
     """Whose key signs the request and decrypts the reply: ``[signer]``.
 
     ``durable`` says that the key can be had again, so that a run keeps no copy of it;
-    ``renews`` that the certificate was issued before, so that the run is a renewal.
+    ``renews`` that the certificate was issued before, so that the run is a renewal;
+    ``takes_previous`` that it signs with ``run.previous`` where there is one.
     """
 
     kind = "signer"
     durable: ClassVar[bool] = False
     renews: ClassVar[bool] = False
+    takes_previous: ClassVar[bool] = False
 
     def identity(self, key: PrivateKey, csr: x509.CertificateSigningRequest, run: Run) -> SigningIdentity:
         """Return the signing identity (RFC 8894 §2.3 Client Authentication).
@@ -272,6 +274,13 @@ class OutputSink(Stage, frozen=True, kw_only=True):
         Validation refuses it where the key of ``[key]`` cannot be written. The default does not.
         """
         return False
+
+    def is_in_place(self, run: Run) -> bool:  # noqa: ARG002  # for those that can look
+        """Return whether what was delivered last is still there, as far as that can be seen at once.
+
+        A run that finds it gone delivers again. The default believes that it is there.
+        """
+        return True
 
     def describe(self) -> str:
         """Return where the output goes, one short line for the user, without secrets."""

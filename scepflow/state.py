@@ -1,7 +1,13 @@
-"""What a run must not lose: private keys and enrollments on disk, each attempt in a folder of its own.
+"""What a run must not lose: private keys and requests in files, what became of them in the journal.
 
-The state is the machine's, the pipeline file is the human's. Must never hold:
-a key in a file that others can read, or anything the pipeline file decides.
+    STATE-DIR/journal.sqlite3
+    STATE-DIR/NAME-1a2b3c4d/lock
+    STATE-DIR/NAME-1a2b3c4d/TRANSACTION-ID/{key,signer-key,certificate}.pem, enrollment.json
+
+A folder lives as long as the journal says that its attempt is sent or issued;
+any other is a leftover of a crash. The state is the machine's, the pipeline
+file is the human's. Must never hold: a key in a file that others can read, or
+anything the pipeline file decides.
 """
 
 from __future__ import annotations
@@ -11,22 +17,22 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from scepflow.errors import ScepflowError
+from scepflow.errors import LockedError
+from scepflow.journal import Journal
+from scepflow.private_files import explained, make_folders, write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
-__all__ = ["Attempt", "StateDirectory", "default_state_path"]
+__all__ = ["Folder", "PipelineState", "StateDirectory", "default_state_path"]
+
+_UNTIL_ANSWERED = ("enrollment.json", "signer-key.pem")
+"""What an attempt needs until its certificate has come; the request carries the challenge."""
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-
-class StateError(ScepflowError):
-    """The state directory cannot be used; nothing was sent."""
-
-    exit_code = 78
 
 
 def default_state_path(environment: Mapping[str, str], *, root: bool) -> Path:
@@ -56,26 +62,123 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.journal = Journal(path / "journal.sqlite3")
 
-    def attempt(self, pipeline_file: Path, transaction_id: str) -> Attempt:
-        """Return the place for one enrollment attempt of a pipeline.
+    def place(self, pipeline_file: Path) -> str:
+        """Return the name of a pipeline's folder; two of one name in different folders have two.
 
-        Two pipelines of one name in different folders have different places.
+        Args:
+            pipeline_file: absolute; by whatever way its folder is named, the answer is the same.
+        """
+        whole = pipeline_file.parent.resolve() / pipeline_file.name
+        digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]
+        return f"{pipeline_file.stem}-{digest}"
+
+    @contextlib.contextmanager
+    def locked(self, pipeline_file: Path, *, name: str, now: datetime) -> Iterator[PipelineState]:
+        """Give a pipeline's state to this process alone.
+
+        Args:
+            pipeline_file: the pipeline's file, absolute.
+            name: the pipeline's name.
+            now: current time, aware UTC, for those who find it locked.
+
+        Raises:
+            LockedError: another process works on it.
+            StateError: the state directory cannot be used.
+        """
+        from filelock import FileLock, Timeout
+
+        place = self.place(pipeline_file)
+        folder, holder = self.path / place, self.path / place / "holder"
+        with explained(folder):
+            make_folders(folder)
+            lock = FileLock(folder / "lock", timeout=0, mode=0o600)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise LockedError(
+                    f"another run works on this pipeline: {_holder(holder)}",
+                    hint="it does what this one would have done; `scepflow status` shows how it stands",
+                ) from None
+        try:
+            with explained(holder):
+                write_private(holder, f"pid {os.getpid()}, since {now:%Y-%m-%d %H:%M:%S} UTC".encode())
+            self.journal.enter(place, name=name, file=str(pipeline_file))
+            state = PipelineState(self.journal, folder)
+            state.sweep()
+            yield state
+        finally:
+            with contextlib.suppress(OSError):
+                holder.unlink()
+            lock.release()
+
+
+def _holder(path: Path) -> str:
+    """Return who holds a lock, as far as it is known."""
+    try:
+        return path.read_text(encoding="utf-8")[:200]
+    except (OSError, ValueError):
+        return "it has just begun"
+
+
+class PipelineState:
+    """One pipeline's state, while this process holds its lock.
+
+    Args:
+        journal: the state directory's.
+        path: the pipeline's folder.
+    """
+
+    def __init__(self, journal: Journal, path: Path) -> None:
+        self.journal = journal
+        self.path = path
+        self.place = path.name
+
+    def folder(self, transaction_id: str) -> Folder:
+        """Return the place for the files of one attempt.
 
         Raises:
             ValueError: the transaction id is not fit to name a folder.
         """
         if not _FOLDER_NAME.fullmatch(transaction_id):
             raise ValueError(f"not a transaction id: {transaction_id!r}")
-        place = hashlib.sha256(os.fsencode(pipeline_file)).hexdigest()[:8]
-        return Attempt(self.path / f"{pipeline_file.stem}-{place}" / transaction_id)
+        return Folder(self.path / transaction_id)
+
+    def salt(self, random_bytes: Callable[[int], bytes]) -> bytes:
+        """Return 32 bytes that only this pipeline's state knows, made at the first call.
+
+        Raises:
+            StateError: they cannot be kept.
+        """
+        path = self.path / "salt"
+        with explained(path):
+            if not path.exists():
+                write_private(path, random_bytes(32))
+            return path.read_bytes()
+
+    def sweep(self) -> None:
+        """Remove the folders of attempts that have ended or never began, and the requests that have been answered."""
+        status = {attempt.transaction_id: attempt.status for attempt in self.journal.attempts(self.place)}
+        for path in self.path.iterdir():
+            if not path.is_dir() or path.is_symlink():
+                continue
+            folder = Folder(path)
+            match status.get(path.name):
+                case "sent":
+                    pass
+                case "issued":  # here and not where it was issued: the process may have ended in between
+                    for name in _UNTIL_ANSWERED:
+                        folder.forget(name)
+                case _:
+                    folder.discard()
 
 
-class Attempt:
-    """The files of one enrollment attempt, mode 0600 in a folder of mode 0700.
+class Folder:
+    """The files of one attempt, mode 0600 in a folder of mode 0700.
 
     Args:
-        path: the attempt's folder.
+        path: the folder; it is made when something is kept.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,31 +190,21 @@ class Attempt:
         Raises:
             StateError: it cannot be written; an earlier file of that name is as it was.
         """
-        target = self.path / name
-        temporary = self.path / f".{name}.new"
-        try:
-            self._make_folders()
-            with _private(temporary) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-            _sync_folder(self.path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise StateError(
-                f"cannot keep {target}: {error.strerror}",
-                hint="name a folder that can be written with --state-dir or SCEPFLOW_STATE_DIR",
-            ) from None
+        with explained(self.path / name):
+            make_folders(self.path)
+            write_private(self.path / name, content)
 
-    def _make_folders(self) -> None:
-        if self.path.is_dir():
-            return
-        for folder in reversed([self.path, *self.path.parents]):
-            if not folder.exists():
-                folder.mkdir(mode=0o700)
-                _sync_folder(folder.parent)
+    def read(self, name: str) -> bytes | None:
+        """Return a file's content, or None when it is not there.
+
+        Raises:
+            StateError: it cannot be read.
+        """
+        with explained(self.path / name):
+            try:
+                return (self.path / name).read_bytes()
+            except FileNotFoundError:
+                return None
 
     def forget(self, name: str) -> None:
         """Remove one file that is not needed any more, if it is there."""
@@ -119,24 +212,8 @@ class Attempt:
             (self.path / name).unlink()
 
     def discard(self) -> None:
-        """Remove the attempt: all is delivered, or nothing came of it."""
+        """Remove the folder: nothing came of the attempt, or it is not needed any more."""
         with contextlib.suppress(OSError):
             for file in self.path.iterdir():
                 file.unlink()
             self.path.rmdir()
-            self.path.parent.rmdir()
-
-
-def _private(path: Path) -> BinaryIO:
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    return os.fdopen(os.open(path, flags, 0o600), "wb")
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

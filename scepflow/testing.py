@@ -161,7 +161,7 @@ class PipelineRun:
 class RunPipeline(Protocol):
     """The type of the `run_pipeline` fixture."""
 
-    def __call__(self, text: str, *plugins: object) -> PipelineRun:
+    def __call__(self, text: str, *plugins: object, renew: bool = False) -> PipelineRun:
         """Run a pipeline."""
 
 
@@ -171,10 +171,11 @@ def run_pipeline(tmp_path: Path, embedded_ca: Responder) -> RunPipeline:  # noqa
 
     Missing ``[ca]``, ``[csr]`` and ``[transport]`` tables are added. Arguments after the text are plugins to use beside
     the installed ones: objects with hook implementations, or what ``-p`` would name. No wait takes time.
+    What is kept in tmp_path counts at the next run; with ``renew`` that renews though nothing is due.
     """
 
-    def run(text: str, *plugins: object) -> PipelineRun:
-        return _run(tmp_path / "gw1.toml", _completed(text), plugins)
+    def run(text: str, *plugins: object, renew: bool = False) -> PipelineRun:
+        return _run(tmp_path / "gw1.toml", _completed(text), plugins, renew=renew)
 
     return run
 
@@ -198,10 +199,11 @@ def _completed(text: str) -> str:
     return "\n".join([*(_DEFAULT_TABLES[table] for table in sorted(missing)), text])
 
 
-def _run(file: Path, text: str, plugins: tuple[object, ...]) -> PipelineRun:
+def _run(file: Path, text: str, plugins: tuple[object, ...], *, renew: bool) -> PipelineRun:
     from scepflow.pipeline import load_pipeline
-    from scepflow.runner import System, run_pipeline
+    from scepflow.runner import run_pipeline
     from scepflow.state import StateDirectory
+    from scepflow.system import System
 
     events: list[Event] = []
     clock = _Clock()
@@ -217,7 +219,7 @@ def _run(file: Path, text: str, plugins: tuple[object, ...]) -> PipelineRun:
         file.write_text(text, encoding="utf-8")
         pipeline = load_pipeline(file, registry)
         state = StateDirectory(file.parent / "state")
-        outcome = run_pipeline(pipeline, emit=emit, state=state, system=system)
+        outcome = run_pipeline(pipeline, emit=emit, state=state, system=system, renew=renew)
     except ScepflowError as error:
         return PipelineRun(exit_code=error.exit_code, events=tuple(events), error=error)
     return PipelineRun(exit_code=outcome.exit_code, events=tuple(events), outcome=outcome)

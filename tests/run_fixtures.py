@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepflow.pipeline import CaOptions, Pipeline, RenewOptions
-from scepflow.runner import System, run_pipeline
+from scepflow.runner import run_pipeline
 from scepflow.stages import KeySource, OutputSink, Poller, Transport
 from scepflow.state import StateDirectory
+from scepflow.system import System
 from scepflow.testca import Authority, Responder
 from scepflow.testing import NOW
 from scepflow_bundled.csr import SubjectCsrBuilder
@@ -127,9 +128,13 @@ class World:
         pinned = {"url": URL, "fingerprint": f"sha256:{self.authority.fingerprint}"}
         return Pipeline(ca=CaOptions(**(pinned | (ca or {}))), **(parts | changed))
 
-    def run(self, pipeline: Pipeline | None = None) -> Outcome:
+    def run(self, pipeline: Pipeline | None = None, **orders: Any) -> Outcome:
         return run_pipeline(
-            pipeline or self.pipeline(), emit=self.events.append, state=self.state, system=self.system
+            pipeline or self.pipeline(),
+            emit=self.events.append,
+            state=self.state,
+            system=self.system,
+            **orders,
         )
 
     @property
@@ -146,8 +151,8 @@ class World:
 
     @property
     def kept(self) -> list[str]:
-        """The names of the files that the state directory holds."""
-        return sorted(path.name for path in self.state.path.rglob("*") if path.is_file())
+        """The names of the files that are kept of attempts; the journal stands beside them."""
+        return sorted(path.name for path in self.state.path.glob("*/*/*") if path.is_file())
 
 
 def new_rsa_key() -> rsa.RSAPrivateKey:

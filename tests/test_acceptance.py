@@ -87,7 +87,8 @@ def test_https_with_a_private_root(authority, scepflow, tmp_path):
         trusted = scepflow(
             text.format(url=server.url, fingerprint=authority.fingerprint, roots='ca_file = "root.pem"')
         )
-        stranger = scepflow(text.format(url=server.url, fingerprint=authority.fingerprint, roots=""))
+        again = text.format(url=server.url, fingerprint=authority.fingerprint, roots="")
+        stranger = scepflow(again, "--renew")
     assert trusted.returncode == 0, trusted.stderr
     assert stranger.returncode == 4
     assert "certificate" in stranger.stderr

@@ -12,7 +12,7 @@ from scepflow.engine.algorithms import Cipher, Digest
 from scepflow.engine.exchange import HttpResponse
 from scepflow.errors import OptionError, ProtocolError, TransportError, TrustError
 from scepflow.pipeline import CaOptions
-from scepflow.runner import make_run
+from scepflow.system import make_run
 from scepflow.testca import Knobs
 
 GONE = TransportError("the server hung up")

@@ -2,17 +2,18 @@
 
 import os
 import sys
+from dataclasses import dataclass, field
 
 import msgspec
 import pytest
 from run_fixtures import Box, GivenKey, Wire, World
 
 from scepflow.dryrun import exit_code, rehearse
-from scepflow.errors import KeySourceError, SinkError, TransportError
+from scepflow.errors import KeySourceError, PendingError, RejectedError, SinkError, TransportError
 from scepflow.options import PathTemplate, Secret
 from scepflow.pipeline import RenewOptions
-from scepflow.runner import make_run
 from scepflow.stages import OutputSink, Signer
+from scepflow.system import make_run
 from scepflow.testca import Knobs
 from scepflow_bundled.csr import SubjectCsrBuilder
 from scepflow_bundled.embedded import EmbeddedTransport
@@ -40,8 +41,14 @@ class Elsewhere(Signer, frozen=True, kw_only=True, tag="elsewhere"):
     pass
 
 
-def rehearsal(world, **changed):
-    lines = rehearse(world.pipeline(**changed), emit=world.events.append, system=world.system)
+def rehearsal(world, orders=None, **changed):
+    lines = rehearse(
+        world.pipeline(**changed),
+        emit=world.events.append,
+        system=world.system,
+        state=world.state,
+        **(orders or {}),
+    )
     return lines, {line.topic: (line.status, line.text) for line in lines}
 
 
@@ -49,6 +56,7 @@ def test_every_part_of_a_run_is_looked_at_in_its_order(world):
     lines, found = rehearsal(world)
     assert list(found) == [
         "config",
+        "this run",
         "key",
         "CSR",
         "signer",
@@ -230,3 +238,129 @@ def test_a_ca_certificate_file_is_said_as_such(world):
     _, found = rehearsal(world, ca={"fingerprint": None, "certificate": "ca.pem"})
     assert "authenticated by CA certificate file; offers nothing" in found["CA"][1]
     assert os.fspath(world.directory / "gw1.toml") == found["config"][1]
+
+
+# -- what a run would do now
+
+DAY_S = 86400
+
+
+def _plan(world, **orders):
+    lines, found = rehearsal(world, orders)
+    assert lines[1].topic == "this run"
+    return found["this run"]
+
+
+def test_before_the_first_run_it_enrolls(world):
+    assert _plan(world) == ("ok", "enrolls, for the first time")
+    world.answers["GetCACert"] = TransportError("nobody is there")
+    with pytest.raises(TransportError):
+        world.run()
+    assert _plan(world) == ("ok", "enrolls: there is no certificate yet")
+
+
+def test_a_pending_request_is_gone_on_with_unless_it_is_given_up(world):
+    world.responder.knobs = Knobs(pending=1)
+    with pytest.raises(PendingError) as caught:
+        world.run(wait_s=0)
+    name = caught.value.transaction_id
+    sent = f"{world.now():%Y-%m-%d %H:%M} UTC"
+    assert _plan(world) == ("ok", f"goes on with transaction {name}, sent {sent}")
+    assert _plan(world, again=True) == ("ok", "enrolls: there is no certificate yet")
+    world.slept_s.append(60)
+    assert world.run(wait_s=0).action == "issued"  # nothing was given up by trying
+
+
+def test_with_nothing_due_nothing_is_asked(world):
+    outcome = world.run()
+    status, text = _plan(world)
+    assert status == "ok"
+    assert text == (
+        f"asks nothing of the CA: the certificate expires on {outcome.certificate.not_after:%Y-%m-%d}"
+        f" and is due on {outcome.renew_at:%Y-%m-%d}"
+    )
+    assert _plan(world, renew=True)[1].startswith("renews, as --renew says; the certificate expires on ")
+
+
+def test_what_is_due_is_renewed_with_a_message_that_the_certificate_signs(world):
+    outcome = world.run()
+    world.slept_s.append(365 * DAY_S * 0.8)
+    _, found = rehearsal(world)
+    due = f"{outcome.renew_at:%Y-%m-%d %H:%M} UTC"
+    assert found["this run"][1].startswith(f"renews, due since {due}; the certificate expires on ")
+    assert found["message"][1].startswith("RenewalReq by ")
+    assert found["message"][1].endswith(", signed by the current certificate")
+
+
+def test_an_expired_certificate_is_enrolled_anew(world):
+    outcome = world.run()
+    world.slept_s.append(366 * DAY_S)
+    expired = f"enrolls: the certificate expired on {outcome.certificate.not_after:%Y-%m-%d}"
+    assert _plan(world) == ("ok", expired)
+
+
+def test_a_sink_that_is_behind_is_named(world):
+    world.run()
+    _, found = rehearsal(world, sinks={"box": Box(content=world.box), "phone": Picky()})
+    assert found["this run"][1].startswith("delivers to phone, and asks nothing of the CA: ")
+
+
+@dataclass
+class Steady:
+    """Answers as the CA, and looks the same at each run: an option that changes is asked anew."""
+
+    world: World = field(repr=False)
+
+    def __call__(self, request):
+        return self.world.handle(request)
+
+
+def test_what_the_ca_has_rejected_is_a_failure_unless_asked_again(world):
+    steady = {"transport": Wire(handle=Steady(world))}
+    world.responder.knobs = Knobs(challenge="right")
+    with pytest.raises(RejectedError):
+        world.run(world.pipeline(**steady))
+    for _ in range(2):  # trying with --again allows nothing
+        lines, found = rehearsal(world, **steady)
+        assert found["this run"][0] == "FAIL"
+        assert found["this run"][1].startswith("not asked again, since nothing has changed: ")
+        assert exit_code(lines) == 72
+        _, found = rehearsal(world, {"again": True}, **steady)
+        assert found["this run"] == ("ok", "enrolls: there is no certificate yet")
+    _, found = rehearsal(world, csr=SubjectCsrBuilder(subject="CN=other"), **steady)
+    assert found["this run"][0] == "ok"
+
+
+def test_looking_at_the_state_changes_nothing_in_it_and_takes_no_lock(world):
+    world.run()
+    before = {path: path.read_bytes() for path in world.state.path.rglob("*") if path.is_file()}
+    with world.state.locked(world.pipeline().file, name="gw1", now=world.now()):
+        assert _plan(world)[0] == "ok"
+    _plan(world, again=True, renew=True)
+    assert {path: path.read_bytes() for path in world.state.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_state_that_cannot_be_read_is_a_failure(world):
+    world.state.path.mkdir()
+    (world.state.path / "journal.sqlite3").write_bytes(b"no database" * 100)
+    assert _plan(world)[0] == "FAIL"
+    assert exit_code(rehearsal(world)[0]) == 78
+
+
+@pytest.mark.parametrize("age_days", [1, 250, 364, 366])
+@pytest.mark.parametrize("pending", [False, True])
+@pytest.mark.parametrize("orders", [{}, {"again": True}, {"renew": True}])
+def test_a_run_does_what_the_dry_run_has_said(world, age_days, pending, orders):
+    world.run()
+    if pending:
+        world.responder.knobs = Knobs(pending=1)
+        with pytest.raises(PendingError):
+            world.run(renew=True, wait_s=0)
+    world.slept_s.append(age_days * DAY_S)
+    said = _plan(world, **orders)[1].split()[0].rstrip(",:")
+    world.events.clear()
+    outcome = world.run(**orders)
+    sent = [event.message_type for event in world.events if type(event).__name__ == "RequestSent"]
+    asked = {"enrolls": ["PKCSReq"], "renews": ["RenewalReq"], "goes": ["CertPoll"], "asks": []}
+    assert sent[:1] == asked[said]
+    assert outcome.action == {"enrolls": "issued", "asks": "unchanged"}.get(said, "renewed")

@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 
 from scepflow.errors import ScepflowError
-from scepflow.state import StateDirectory, default_state_path
+from scepflow.journal import Journal
+from scepflow.state import PipelineState, StateDirectory, default_state_path
 
 
 @pytest.fixture
 def state(tmp_path):
-    return StateDirectory(tmp_path / "a" / "state")
+    path = tmp_path / "a" / "state"
+    return PipelineState(Journal(path / "journal.sqlite3"), path / "gw1-1a2b3c4d")
 
 
 @pytest.fixture
-def attempt(state, tmp_path):
-    return state.attempt(tmp_path / "gw1.toml", "8f3a")
+def attempt(state):
+    return state.folder("8f3a")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_a_link_in_the_place_of_the_new_file_is_not_followed(attempt, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path):
     (tmp_path / "state").write_text("a file")
-    attempt = StateDirectory(tmp_path / "state").attempt(tmp_path / "gw1.toml", "8f3a")
+    attempt = PipelineState(Journal(tmp_path / "state" / "j"), tmp_path / "state" / "gw1").folder("8f3a")
     with pytest.raises(ScepflowError, match="cannot keep") as caught:
         attempt.keep("key.pem", b"secret")
     assert caught.value.exit_code == 78
@@ -100,22 +102,22 @@ def test_an_attempt_that_is_discarded_is_gone_with_its_folder(state, attempt):
     assert list(state.path.iterdir()) == []
 
 
-def test_discarding_one_attempt_leaves_the_others(state, attempt, tmp_path):
-    other = state.attempt(tmp_path / "gw1.toml", "9999")
+def test_discarding_one_attempt_leaves_the_others(state, attempt):
+    other = state.folder("9999")
     attempt.keep("key.pem", b"one")
     other.keep("key.pem", b"two")
     attempt.discard()
     assert (other.path / "key.pem").read_bytes() == b"two"
 
 
-def test_pipelines_of_one_name_in_two_folders_have_two_places(state):
-    one = state.attempt(Path("/etc/a/gw1.toml"), "8f3a")
-    two = state.attempt(Path("/etc/b/gw1.toml"), "8f3a")
-    assert one.path != two.path
-    assert one.path.parent.name.startswith("gw1-")
+def test_pipelines_of_one_name_in_two_folders_have_two_places(tmp_path):
+    state = StateDirectory(tmp_path)
+    one, two = state.place(Path("/etc/a/gw1.toml")), state.place(Path("/etc/b/gw1.toml"))
+    assert one != two
+    assert one.startswith("gw1-")
 
 
 @pytest.mark.parametrize("transaction_id", ["", ".", "..", "../gw2", "a/b", "SSCEP transactionId", "x" * 65])
 def test_a_transaction_id_that_is_no_plain_name_is_no_folder(state, transaction_id):
     with pytest.raises(ValueError, match="not a transaction id"):
-        state.attempt(Path("/etc/gw1.toml"), transaction_id)
+        state.folder(transaction_id)

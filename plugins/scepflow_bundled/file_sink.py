@@ -126,6 +126,10 @@ class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
         """Return the file names."""
         return tuple(self._all_names().values())
 
+    def is_in_place(self, run: Run) -> bool:
+        """Look for every file but the CRL's, which a run does not write."""
+        return all(run.path(name).exists() for name in self._names().values())
+
     def writes_key(self) -> bool:
         """Return whether a file with the key is named."""
         return bool(self._names().keys() & set(_SECRET))

@@ -1,7 +1,9 @@
 """Files that switch together: staged beside their targets, then renamed, all or none (S-055).
 
 A staged file is made with O_EXCL and O_NOFOLLOW, mode 0600, and has its final
-owner and mode before its first byte (S-054, S-063).
+owner and mode before its first byte (S-054, S-063). What is staged, and what was
+at a target before, have names that follow from the target's, so that the next
+run finds what a crash has left: it puts the old files back and stages anew.
 Must never hold: what is in the files.
 """
 
@@ -9,10 +11,10 @@ from __future__ import annotations
 
 import errno
 import grp
+import hashlib
 import os
 import pwd
 import stat
-import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,8 +39,6 @@ __all__ = [
     "owner_ids",
     "prepare_outputs",
 ]
-
-_PREFIX = ".scepflow-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,10 @@ class FileSetSink(OutputSink, frozen=True, kw_only=True):
         """Return directories to make if they are missing, outer first, and their modes."""
         return {}
 
+    def is_in_place(self, run: Run) -> bool:
+        """Look for the files whose names are known."""
+        return all(run.path(name).exists() for name in self.outputs_at())
+
     def prepare(self, issued: Credential, run: Run) -> Prepared:
         """Stage every file beside its target."""
         return prepare_outputs(self.outputs(issued, run), directories=self.directories(run))
@@ -98,6 +102,7 @@ def prepare_outputs(outputs: Sequence[Output], *, directories: Mapping[Path, int
     try:
         for directory, mode in (directories or {}).items():
             staged.make(directory, mode)
+        _recover([output.path for output in outputs])
         for output in outputs:
             staged.add(output)
     except BaseException:
@@ -118,9 +123,10 @@ class _StagedFiles:
         with _explained(directory):
             if directory.is_dir():
                 return
-            directory.mkdir(0o700)
+            # With its mode at once: one that is there keeps what a crash before the chmod has left it.
+            directory.mkdir(mode)
             self._made.append(directory)
-            directory.chmod(mode)
+            directory.chmod(mode)  # whatever the umask
 
     def add(self, output: Output) -> None:
         path = output.path
@@ -128,8 +134,10 @@ class _StagedFiles:
             raise SinkError(f"{path}: two options name this file")
         with _explained(path):
             _refuse_odd_target(path)
-            descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=path.parent)
-            self._files.append((Path(name), path))
+            temporary = _beside(path, "new")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(temporary, flags, 0o600)
+            self._files.append((temporary, path))
             with os.fdopen(descriptor, "wb") as file:
                 _hand_over(descriptor, output)
                 file.write(output.content)
@@ -144,7 +152,7 @@ class _StagedFiles:
                 with _explained(path):
                     _refuse_odd_target(path)
                     if path != last:  # nothing can fail after the last one
-                        aside[path] = _set_aside(path, Path(f"{temporary}-old"))
+                        aside[path] = _set_aside(path, _beside(path, "old"))
                     os.replace(temporary, path)  # noqa: PTH105  # beside os.link
             self._made, made = [], self._made
         except SinkError as error:
@@ -162,6 +170,38 @@ class _StagedFiles:
         for directory in reversed(self._made):
             with suppress(OSError):
                 directory.rmdir()
+
+
+def _beside(path: Path, what: str) -> Path:
+    """Return the place for what belongs to a target, in its folder, however long its name is."""
+    return path.with_name(f".scepflow-{hashlib.sha256(path.name.encode()).hexdigest()[:16]}-{what}")
+
+
+def _recover(paths: Sequence[Path]) -> None:
+    """Undo a commit that a crash has cut short, all of it before anything is staged: the files of a sink belong together.
+
+    The last file is renamed last. Where its staged file is still there, the old files go back; else the new
+    ones are complete, and to put the old ones back would part them from the last.
+    """
+    incomplete = os.path.lexists(_beside(paths[-1], "new"))
+    for path in paths:
+        with _explained(path):
+            if incomplete:
+                _take_back(path)
+            _beside(path, "old").unlink(missing_ok=True)  # a rename between two names of one file leaves both
+    for path in paths:  # the mark goes once all are back
+        with _explained(path):
+            _beside(path, "new").unlink(missing_ok=True)
+
+
+def _take_back(path: Path) -> None:
+    old = _beside(path, "old")
+    with suppress(FileNotFoundError):
+        owner = old.lstat().st_uid
+        if owner == os.geteuid() or (
+            path.exists() and owner == path.lstat().st_uid
+        ):  # not a stranger's, in /tmp
+            old.replace(path)
 
 
 def _same_place(one: Path, other: Path) -> bool:

@@ -107,6 +107,8 @@ class AutoSigner(SelfSignedSigner, frozen=True, kw_only=True, tag="auto"):
         transport_key: as in ``self-signed``; a renewal is always signed by the existing certificate's key.
     """
 
+    takes_previous: ClassVar[bool] = True
+
     def identity(self, key: PrivateKey, csr: x509.CertificateSigningRequest, run: Run) -> SigningIdentity:
         """Return the credential that is being renewed, or a new self-signed identity."""
         if run.previous is not None:

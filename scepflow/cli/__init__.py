@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "cli", "main"]
 
 COMMANDS = {
-    "run": ("scepflow.cli.run:run", "Get a certificate by each pipeline and deliver it."),
+    "run": ("scepflow.cli.run:run", "Bring the certificate of each pipeline up to date and deliver it."),
+    "status": ("scepflow.cli.status:status", "Show how pipelines stand, and what happens next."),
+    "history": ("scepflow.cli.history:history", "Show what has happened, the oldest first."),
+    "deliver": (
+        "scepflow.cli.deliver:deliver",
+        "Deliver the current certificate once more, without asking the CA.",
+    ),
+    "rollback": (
+        "scepflow.cli.deliver:rollback",
+        "Go back to the certificate before the current one, and deliver it.",
+    ),
+    "daemon": ("scepflow.cli.daemon:daemon", "Run pipelines in the foreground whenever something is due."),
+    "timer": ("scepflow.cli.timer:timer", "Print, install or remove what runs pipelines every hour."),
     "validate": ("scepflow.cli.pipelines:validate", "Find every mistake in pipeline files at once."),
     "explain": (
         "scepflow.cli.pipelines:explain",

@@ -61,7 +61,7 @@ def doctor(invocation: Invocation, *, target: str, identifier: str | None, as_js
 
 def _examine_url(invocation: Invocation, url: str, identifier: str | None) -> Diagnosis:
     from scepflow.doctor import examine_url
-    from scepflow.runner import System
+    from scepflow.system import System
 
     direct = cast("type[Transport]", invocation.registry().stage("transport", "direct"))
     return examine_url(url, direct(), identifier=identifier, system=System())
@@ -76,7 +76,7 @@ def _examine_file(invocation: Invocation, file: str) -> Diagnosis | None:
     if report.pipeline is None:
         return None
     from scepflow.doctor import examine_pipeline
-    from scepflow.runner import System
+    from scepflow.system import System
 
     return examine_pipeline(report.pipeline, system=System())
 

@@ -120,6 +120,12 @@ class Invocation:
             text = json.dumps(line, ensure_ascii=False)
         self.say(text)
 
+    def note(self, text: str) -> None:
+        """Say on stderr what nobody needs to act on, unless quiet."""
+        if self.verbosity >= 0:
+            prefix = "" if self.json_log else f"{click.style('note:', bold=True)} "
+            self.error_line(prefix + text, level="info")
+
     def say(self, text: str) -> None:
         """Write to stderr; where nobody reads it, or it has no room, the work goes on."""
         with suppress(OSError, ValueError):

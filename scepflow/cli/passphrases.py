@@ -48,6 +48,7 @@ def key_passphrase(
     passphrase_file: str | None,
     *,
     data: bytes | None = None,
+    option: str = "--key",
     ask: Callable[[str], str | None] | None = None,
 ) -> str | None:
     """Return the pass phrase of a key file, or None where it needs none or cannot be read at all.
@@ -56,6 +57,7 @@ def key_passphrase(
         key_file: the private key, PEM or DER, as ``--key`` names it.
         passphrase_file: what ``--passphrase-file`` names; None asks, if the key is encrypted.
         data: the key file's content; None reads it.
+        option: what names the key, for the error.
         ask: shows a text and returns what is typed, None where nobody can be asked; the terminal when None.
 
     Raises:
@@ -67,7 +69,7 @@ def key_passphrase(
         return None
     passphrase = (ask or _ask)(f"Pass phrase of {key_file}: ")
     if not passphrase:
-        raise click.UsageError(f"--key: {key_file}: its pass phrase is needed: --passphrase-file")
+        raise click.UsageError(f"{option}: {key_file}: its pass phrase is needed: --passphrase-file")
     return passphrase
 
 

@@ -37,7 +37,7 @@ from scepflow.inquiry import get_ca, get_capabilities, get_certificate, get_crl,
 from scepflow.options import PathTemplate, Secret
 from scepflow.output_files import write_output
 from scepflow.pipeline import InvalidPipelineError, check_pipeline
-from scepflow.runner import System, make_run
+from scepflow.system import System, make_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -22,19 +22,30 @@ if TYPE_CHECKING:
     from scepflow.dryrun import Line
     from scepflow.events import Event
     from scepflow.registry import Registry
+    from scepflow.state import StateDirectory
 
 __all__ = ["line_as_dict", "rehearse_file", "stage_lines"]
 
 _COLORS = {"ok": "green", "FAIL": "red", "-": "yellow"}
 
 
-def rehearse_file(file: str, *, registry: Registry, invocation: Invocation, as_json: bool) -> dict[str, Any]:
+def rehearse_file(
+    file: str,
+    *,
+    registry: Registry,
+    invocation: Invocation,
+    state: StateDirectory,
+    orders: dict[str, bool],
+    as_json: bool,
+) -> dict[str, Any]:
     """Rehearse one pipeline file, print how it went, and return it as JSON-able values.
 
     Args:
         file: the pipeline file.
         registry: where its stages are found.
         invocation: how much is told.
+        state: what earlier runs have left.
+        orders: ``again`` and ``renew``, as the run would have them.
         as_json: whether nothing is printed, because the caller prints JSON.
     """
     report = check_pipeline(file, registry)
@@ -44,7 +55,7 @@ def rehearse_file(file: str, *, registry: Registry, invocation: Invocation, as_j
     if report.pipeline is None:
         return document | {"exit_code": PipelineError.exit_code, "lines": []}
     from scepflow.dryrun import exit_code, rehearse
-    from scepflow.runner import System
+    from scepflow.system import System
 
     events: list[Event] = []
 
@@ -52,7 +63,7 @@ def rehearse_file(file: str, *, registry: Registry, invocation: Invocation, as_j
         events.append(event)
         registry.emit(event)
 
-    lines = rehearse(report.pipeline, emit=emit, system=System())
+    lines = rehearse(report.pipeline, emit=emit, system=System(), state=state, **orders)
     invocation.heed_interruption()
     code, warnings = exit_code(lines), warnings_of(events)
     if not as_json and (code or invocation.verbosity >= 0):

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scepflow.cli.words import counted, duration, shout, until
-from scepflow.events import CertificateIssued, KeyReady, RequestSent, RunFinished, Warned
+from scepflow.events import KeyReady, RequestSent, RunFinished, Warned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from scepflow.delivery import Delivery
     from scepflow.errors import ScepflowError
     from scepflow.events import Event
+    from scepflow.journal import CertificateFacts
 
 __all__ = [
     "Result",
@@ -31,7 +33,16 @@ __all__ = [
 ]
 
 EXIT_MIXED = 7
-_COLORS = {"issued": "green", "pending": "yellow"}
+_COLORS = {
+    "issued": "green",
+    "renewed": "green",
+    "delivered": "green",
+    "rolled-back": "green",
+    "unchanged": "green",
+    "pending": "yellow",
+    "locked": "yellow",
+}
+_WORDS = {"unchanged": "up to date", "rolled-back": "rolled back"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +51,15 @@ class Result:
 
     Attributes:
         pipeline: its name.
-        outcome: issued, degraded, pending, rejected, failed, or invalid for a file with errors.
+        outcome: issued, renewed, delivered, rolled-back, unchanged, degraded, pending, rejected, locked, failed, or
+            invalid for a file with errors.
+        action: what was done where the outcome is degraded, else the outcome, or "".
         exit_code: what a run of this pipeline alone exits with.
         events: everything that was told, in its order.
-        deliveries: one for each sink, if a certificate was issued.
-        kept_at: the folder of what is kept: a sink failed, or a request may still be granted.
-        kept: what is kept there.
-        error: why there is no certificate.
+        certificate: the certificate in use, if the run ended well.
+        renew_at: when it is due, aware UTC.
+        deliveries: what became of the sinks that got it in this run.
+        error: what went wrong.
         problems: errors and warnings of the pipeline file, as JSON-able values.
     """
 
@@ -54,16 +67,17 @@ class Result:
     outcome: str
     exit_code: int
     events: Sequence[Event] = ()
+    action: str = ""
+    certificate: CertificateFacts | None = None
+    renew_at: datetime | None = None
     deliveries: Sequence[Delivery] = ()
-    kept_at: str | None = None
-    kept: str = ""
     error: ScepflowError | None = None
     problems: Sequence[dict[str, Any]] = ()
 
     @property
-    def certified(self) -> bool:
-        """Whether there is a new certificate."""
-        return self.outcome in ("issued", "degraded")
+    def valid(self) -> bool:
+        """Whether the run ended with a valid certificate."""
+        return self.certificate is not None
 
     def told(self, kind: type[Event]) -> Any:
         """Return the last event of a kind, or None."""
@@ -71,7 +85,7 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values; a document without a certificate has null in its place."""
-        issued, finished = self.told(CertificateIssued), self.told(RunFinished)
+        finished = self.told(RunFinished)
         sent, error = self.told(RequestSent), self.error
         certificate = ("serial", "subject", "issuer", "not_before", "not_after", "fingerprint")
         return {
@@ -81,9 +95,9 @@ class Result:
             "transaction_id": sent.transaction_id if sent else None,
             "fail_info": getattr(error, "fail_info", None),
             "fail_info_text": getattr(error, "fail_info_text", None),
-            **{name: _plain(getattr(issued, name, None)) for name in certificate},
+            **{name: _plain(getattr(self.certificate, name, None)) for name in certificate},
+            "renew_at": _plain(self.renew_at),
             "deliveries": [delivery_as_dict(delivery) for delivery in self.deliveries],
-            "kept_at": self.kept_at,
             "error": error_as_dict(error),
             "problems": list(self.problems),
             "warnings": warnings_of(self.events),
@@ -131,8 +145,10 @@ def result_lines(result: Result, *, width: int, brief: bool = False) -> Iterator
         width: columns for the name.
         brief: leave out what went well, because the same screen has just shown it.
     """
-    word = "issued" if result.outcome == "degraded" else result.outcome
-    status = shout(f"{word:14}", _COLORS.get(word, "red"))
+    word = result.action or result.outcome
+    if (word, result.outcome) == ("delivered", "degraded"):
+        word = result.outcome  # the sinks that follow say which
+    status = shout(f"{_WORDS.get(word, word):14}", _COLORS.get(word, "red"))
     yield f"{click.style(f'{result.pipeline:{width}}', bold=True)}  {status}  {_essence(result)}"
     indent = " " * (width + 2)
     for delivery in result.deliveries:
@@ -144,16 +160,16 @@ def result_lines(result: Result, *, width: int, brief: bool = False) -> Iterator
             yield f"{indent}{failed}  {delivery.sink}: {delivery.error.message}"
             if delivery.error.hint:
                 yield f"{indent}{'':14}  {click.style('hint:', bold=True)} {delivery.error.hint}"
-    if result.kept_at:
-        yield f"{indent}{'kept':14}  {result.kept}, in {result.kept_at}"
 
 
 def _essence(result: Result) -> str:
-    issued, key = result.told(CertificateIssued), result.told(KeyReady)
-    if issued and result.certified:
-        return f"serial {_short(issued.serial)}, expires {until(issued.not_after, issued.at)}, {key.description} key"
+    finished, facts = result.told(RunFinished), result.certificate
+    if facts and result.renew_at:
+        key = result.told(KeyReady)
+        made = f", {key.description} key" if key else ""
+        expires = until(facts.not_after, finished.at)
+        return f"serial {_short(facts.serial)}, expires {expires}, renews {result.renew_at:%Y-%m-%d}{made}"
     if result.error:
-        finished = result.told(RunFinished)
         return result.error.message + (f" (after {duration(finished.elapsed_s)})" if finished else "")
     errors = [problem for problem in result.problems if problem["severity"] == "error"]
     return counted(len(errors), "error") + " in the pipeline file" if errors else "a bug; see above"
@@ -165,7 +181,13 @@ def _short(serial: str) -> str:
 
 def summary(results: Sequence[Result]) -> str:
     """Return the line that counts several results."""
-    words = {"degraded": "issued but not fully delivered"}
-    outcomes = [words.get(result.outcome, result.outcome) for result in results]
+    outcomes = [
+        _WORDS.get(result.outcome, result.outcome)
+        if result.outcome != "degraded"
+        else "not fully delivered"
+        if result.action == "delivered"
+        else f"{result.action} but not fully delivered"
+        for result in results
+    ]
     counts = (f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))
     return f"{counted(len(results), 'pipeline')}: {', '.join(counts)}"

@@ -26,8 +26,8 @@ from scepflow.events import Warned
 from scepflow.faults import connected
 from scepflow.options import UrlTemplate
 from scepflow.pipeline.model import CaOptions
-from scepflow.runner import make_run
 from scepflow.stages import Run
+from scepflow.system import make_run
 from scepflow.text import sanitise
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from scepflow.engine.trust import Bundle
     from scepflow.events import Event
     from scepflow.pipeline.model import Pipeline
-    from scepflow.runner import System
     from scepflow.stages import Connection, Transport
+    from scepflow.system import System
 
 __all__ = ["Diagnosis", "examine_pipeline", "examine_url"]
 

@@ -114,6 +114,16 @@ class Enrollment:
         self.state = State.AWAITING if resumed else State.READY
         self.sent: Message | None = None
 
+    def afresh(self) -> Enrollment:
+        """Return the same enrollment before its request was sent: the CA says that it never saw it."""
+        return Enrollment(
+            self.channel,
+            self.csr,
+            transaction_id=self.transaction_id,
+            message_type=self.message_type,
+            previous=self.previous,
+        )
+
     def _step(self, step: Step) -> None:
         try:
             self.state = TRANSITIONS[self.state][step]

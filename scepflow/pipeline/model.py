@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
     from scepflow.stages import CsrBuilder, KeySource, OutputSink, Poller, Signer, Transport
 
-__all__ = ["CaOptions", "Pipeline", "RenewOptions"]
+__all__ = ["SHARE", "CaOptions", "Pipeline", "RenewOptions"]
+
+SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
+"""How a share of the lifetime is written."""
 
 _PINS = ("signing_certificate", "encryption_certificate")
 _FINGERPRINT = re.compile(r"\s*sha-?(1|256|512)\s*:", re.IGNORECASE)
 _FINGERPRINT_HINT = 'write "sha256:" and 64 hex digits'
 _BROKEN = ("des-cbc", "blowfish-cbc", "md5")
 _WEAK = ("3des-cbc", "sha-1")
-_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
 
 
 class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -169,17 +171,21 @@ class CaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class RenewOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[renew]``: when a certificate is renewed, and how. Only ``message`` has an effect yet.
+    """``[renew]``: when a certificate is renewed, and how.
 
     Attributes:
-        before: share of the lifetime such as ``33%``, or a duration such as ``30d``, left when renewal is due.
+        before: share of the lifetime such as ``33%``, or a duration such as ``30d``, left when renewal is due; ``auto`` is ``33%``, or ``50%`` of a lifetime of ten days or less.
         key: ``new`` makes a new key for each certificate, ``reuse`` keeps it.
-        message: ``renewal`` sends RenewalReq, ``pkcsreq`` PKCSReq signed by the old certificate, ``auto`` follows the CA's capabilities.
+        message: ``renewal`` sends RenewalReq, ``pkcsreq`` PKCSReq signed by the old certificate, ``auto`` follows the CA's capabilities and falls back to PKCSReq where RenewalReq is refused.
+        expired: what to do once the certificate has expired: ``enroll`` asks as for the first one, challenge and all, ``renew`` signs with it nevertheless.
+        keep: how many earlier keys and certificates stay in the state directory, for ``scepflow rollback``.
     """
 
-    before: str = "33%"
+    before: str = "auto"
     key: Literal["new", "reuse"] = "new"
     message: Literal["auto", "renewal", "pkcsreq"] = "auto"
+    expired: Literal["enroll", "renew"] = "enroll"
+    keep: Annotated[int, msgspec.Meta(ge=0, le=100)] = 1
 
     def __post_init__(self) -> None:
         """Refuse a ``before`` that is no share and no time.
@@ -187,7 +193,9 @@ class RenewOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Raises:
             OptionError: ``where`` names the option.
         """
-        share = _SHARE.fullmatch(self.before)
+        if self.before == "auto":
+            return
+        share = SHARE.fullmatch(self.before)
         try:
             fits = 0 < float(share[1]) < 100 if share else Duration(self.before) > 0
         except OptionError:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from scepflow.pipeline import Pipeline
     from scepflow.registry import Registry
-    from scepflow.runner import System
     from scepflow.sscep.output import Screen
     from scepflow.sscep.settings import Settings
     from scepflow.state import StateDirectory
+    from scepflow.system import System
 
 __all__ = ["Command"]
 

@@ -16,6 +16,7 @@ from scepflow.sscep.wire import CertificateFile, CommandEnded, SteadySigner
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from scepflow.engine.identity import Credential
     from scepflow.pipeline import Pipeline
     from scepflow.sscep.command import Command
 
@@ -25,7 +26,7 @@ __all__ = ["enroll"]
 def enroll(command: Command, names: frozenset[str]) -> int:
     """Get a certificate and write it as ``-l``."""
     from scepflow.engine.enrollment import key_transaction_id
-    from scepflow.runner import run_pipeline
+    from scepflow.once import run_once
 
     settings = command.settings
     if settings.resume and settings.max_polls <= 0:
@@ -40,33 +41,38 @@ def enroll(command: Command, names: frozenset[str]) -> int:
     serial, ready = bytes.fromhex(transaction_id), partial(_signer_ready, command)
     issued = partial(tell_issued, command.screen, csr=csr)
     sink = CertificateFile(name=settings.local_certificate, ready=issued)
-    try:
-        outcome = run_pipeline(
-            replace(
-                pipeline,
-                signer=SteadySigner(inner=pipeline.signer, serial=serial, ready=ready),
-                sinks={"file": sink},
-            ),
-            emit=command.registry.emit,
-            state=command.state,
-            system=command.system,
-            transaction_id=transaction_id,
-            resume=settings.resume,
-        )
-    except CommandEnded:
-        command.state.attempt(pipeline.file, transaction_id).discard()
-        raise
-    if outcome.exit_code:
-        command.screen.complain(f"the certificate is kept in {outcome.kept_at}")
+    signer = SteadySigner(inner=pipeline.signer, serial=serial, ready=ready)
+    credential, deliveries = run_once(
+        replace(pipeline, signer=signer, sinks={"file": sink}),
+        emit=command.registry.emit,
+        system=command.system,
+        transaction_id=transaction_id,
+        resume=settings.resume,
+    )
+    if any(delivery.error for delivery in deliveries):
+        _keep(command, transaction_id, credential)
         return Exit.FILE
-    tell_pem(command.screen, outcome.credential.certificate)
+    tell_pem(command.screen, credential.certificate)
     return Exit.SUCCESS
+
+
+def _keep(command: Command, transaction_id: str, credential: Credential) -> None:
+    """Save a certificate that has no place: the CA may not give it a second time."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from scepflow.private_files import explained, make_folders, write_private
+
+    path = command.state.path / "unplaced" / f"{transaction_id}.pem"
+    with explained(path):
+        make_folders(path.parent)
+        write_private(path, credential.certificate.public_bytes(Encoding.PEM))
+    command.screen.complain(f"the certificate is kept as {path}")
 
 
 def _request(command: Command, pipeline: Pipeline) -> x509.CertificateSigningRequest:
     """Return the request, whose key names the transaction."""
     from scepflow.faults import working
-    from scepflow.runner import make_run
+    from scepflow.system import make_run
 
     run = make_run(pipeline, lambda _event: None, command.system)
     with working(pipeline.key):

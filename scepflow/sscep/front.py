@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from scepflow.registry import Registry
-    from scepflow.runner import System
     from scepflow.state import StateDirectory
+    from scepflow.system import System
 
 __all__ = ["run_sscep"]
 
@@ -67,7 +67,7 @@ def run_sscep(
         stderr: sys.stderr when None.
         ask: asks the user for the pass phrase of an encrypted key; the terminal when None.
     """
-    from scepflow.runner import System as RealSystem
+    from scepflow.system import System as RealSystem
 
     screen = Screen(program, stdout=stdout or sys.stdout, stderr=stderr or sys.stderr)
     try:

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import resource
 import subprocess
@@ -317,6 +318,38 @@ def test_what_cannot_be_put_back_is_kept_and_named(tmp_path, monkeypatch):
     assert kept.read_bytes() == b"old"
     assert kept.name in str(caught.value)
     assert f"{tmp_path}/a could not be put back" in caught.value.message
+
+
+def killed_after(renames, tmp_path, monkeypatch):
+    """Leave what a process leaves that is killed in a commit of a, b and c, before the rename after these."""
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"old")
+    prepared = prepare_outputs([output(tmp_path / name) for name in "abc"])
+    done = []
+
+    def replace(source, target, real=os.replace):
+        if len(done) == renames:
+            raise KeyboardInterrupt
+        done.append(target)
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        patch.setattr(Path, "unlink", lambda *_arguments, **_named: None)
+        with contextlib.suppress(KeyboardInterrupt):
+            prepared.commit()
+    assert [(tmp_path / name).read_bytes() for name in "abc"] == [b"new"] * renames + [b"old"] * (3 - renames)
+
+
+@pytest.mark.parametrize(("renames", "left"), [(0, b"old"), (1, b"old"), (2, b"old"), (3, b"new")])
+def test_a_set_that_a_kill_has_parted_is_whole_again_before_anything_is_staged(
+    tmp_path, monkeypatch, renames, left
+):
+    """Even if nothing can be staged then."""
+    killed_after(renames, tmp_path, monkeypatch)
+    with file_size_limit(0), pytest.raises(SinkError):
+        prepare_outputs([output(tmp_path / name, b"newer") for name in "abc"])
+    assert tree(tmp_path) == dict.fromkeys("abc", left)
 
 
 def test_a_single_file_is_replaced_without_a_second_name(tmp_path, monkeypatch):

@@ -7,22 +7,22 @@ from scepflow import events as told
 from scepflow.cli.results import Result, common_code, result_lines, summary
 from scepflow.delivery import Delivery
 from scepflow.errors import PendingError, SinkError
+from scepflow.journal import CertificateFacts
 from scepflow.testing import NOW
 
 BASE = {"pipeline": "gw1", "at": NOW}
 EVENTS = (
     told.KeyReady(**BASE, stage="generate", description="RSA-2048"),
-    told.CertificateIssued(
-        **BASE,
-        transaction_id="8f3a",
-        subject="CN=gw1",
-        issuer="CN=CA",
-        serial="18e7b7bd09bd4f11aa",
-        not_before=NOW,
-        not_after=NOW.replace(year=2027),
-        fingerprint="sha256:ab",
-    ),
     told.RunFinished(**BASE, outcome="issued", exit_code=0, elapsed_s=0.41234),
+)
+
+FACTS = CertificateFacts(
+    subject="CN=gw1",
+    issuer="CN=CA",
+    serial="18e7b7bd09bd4f11aa",
+    not_before=NOW,
+    not_after=NOW.replace(year=2027),
+    fingerprint="sha256:ab",
 )
 
 
@@ -46,16 +46,16 @@ def test_a_certificate_is_told_with_serial_expiry_and_key():
             Delivery("phone", "gw1.p12", SinkError("no room", hint="make room")),
             Delivery("tv", "gw1.tv", SinkError("no signal")),
         ),
-        kept="key and certificate",
-        kept_at="/var/lib/scepflow/gw1-1/8f3a",
+        action="renewed",
+        certificate=FACTS,
+        renew_at=NOW.replace(month=12),
     )
     assert lines_of(result) == [
-        "gw1       issued          serial 18e7b7bd09bd…, expires 2027-11-20 (365 d), RSA-2048 key",
+        "gw1       renewed         serial 18e7b7bd09bd…, expires 2027-11-20 (365 d), renews 2026-12-20, RSA-2048 key",
         "          delivered       file: gw1.pem",
         "          NOT delivered   phone: no room",
         "                          hint: make room",
         "          NOT delivered   tv: no signal",
-        "          kept            key and certificate, in /var/lib/scepflow/gw1-1/8f3a",
     ]
     document = result.as_dict()
     assert document["elapsed_s"] == 0.412
@@ -86,5 +86,36 @@ def test_a_file_with_errors_counts_them():
 
 def test_the_summary_counts_outcomes_in_their_order():
     outcomes = ["issued", "pending", "issued", "degraded"]
-    results = [Result(pipeline="x", outcome=outcome, exit_code=0) for outcome in outcomes]
-    assert summary(results) == "4 pipelines: 2 issued, 1 pending, 1 issued but not fully delivered"
+    results = [Result(pipeline="x", outcome=word, action="renewed", exit_code=0) for word in outcomes]
+    assert summary(results) == "4 pipelines: 2 issued, 1 pending, 1 renewed but not fully delivered"
+
+
+def _degraded(action):
+    failed = Delivery("far", "far/away.pem", SinkError("no such directory"))
+    return Result(
+        pipeline="gw1",
+        outcome="degraded",
+        action=action,
+        exit_code=6,
+        deliveries=[failed],
+        events=EVENTS,
+        certificate=FACTS,
+        renew_at=NOW,
+    )
+
+
+def test_a_redelivery_that_failed_is_not_called_delivered():
+    assert lines_of(_degraded("delivered"))[0].split()[:2] == ["gw1", "degraded"]
+    assert lines_of(_degraded("renewed"))[0].split()[:2] == ["gw1", "renewed"]
+
+
+def test_results_are_counted_in_the_words_that_their_lines_have():
+    results = [
+        Result(pipeline="a", outcome="unchanged", exit_code=0),
+        Result(pipeline="b", outcome="rolled-back", exit_code=0),
+        _degraded("delivered"),
+        _degraded("renewed"),
+    ]
+    assert summary(results) == (
+        "4 pipelines: 1 up to date, 1 rolled back, 1 not fully delivered, 1 renewed but not fully delivered"
+    )

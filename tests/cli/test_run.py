@@ -1,12 +1,15 @@
 """``scepflow run``: progress on stderr, results on stdout, one exit code."""
 
 import json
+import os
 import signal
 import stat
+from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
 
+from scepflow.state import StateDirectory
 from scepflow.testca import Knobs, Responder, serve
 
 BREAKS = """
@@ -118,7 +121,7 @@ def test_a_failure_in_json_has_type_message_and_hint(scepflow, write):
     assert result["error"]["type"] == "RejectedError"
     assert "badRequest" in result["error"]["message"]
     assert result["error"]["hint"]
-    assert (result["fail_info"], result["fail_info_text"], result["kept_at"]) == (2, "", None)
+    assert (result["fail_info"], result["fail_info_text"], result["renew_at"]) == (2, "", None)
     assert len(result["transaction_id"]) == 32
 
 
@@ -206,26 +209,25 @@ def test_a_file_that_is_not_there_is_a_configuration_error(scepflow, folder):
     assert "missing.toml: error: cannot read the pipeline file" in said.stderr
 
 
-def test_a_sink_that_fails_is_named_with_what_is_kept(scepflow, write, folder):
+def test_a_sink_that_fails_is_named_with_what_to_do(scepflow, write, folder):
     write("deg.toml", "[sink.far]", 'use = "file"', 'cert = "far/away.pem"')
     said = scepflow("run", "deg.toml", "--state-dir", folder / "kept")
     assert said.exit_code == 6
-    delivered, failed, hint, kept = said.stdout.splitlines()[1:]
+    delivered, failed, hint = said.stdout.splitlines()[1:]
     assert "delivered       file: gw1.pem" in delivered
     assert "NOT delivered   far: " in failed
     assert "hint: make the directory" in hint
     (certificate,) = (folder / "kept").rglob("certificate.pem")
-    assert kept.endswith(f"kept            certificate, in {certificate.parent}")
     assert stat.S_IMODE(certificate.stat().st_mode) == 0o600
     assert "  FAILED     sink far: " in said.stderr
 
 
-def test_a_pending_request_exits_3_and_says_where_the_key_is(scepflow, write, folder):
+def test_a_pending_request_exits_3_and_names_its_transaction(scepflow, write, folder):
     write("pend.toml", "[poller]", "wait = false", directory='"testca"\npending = 5')
     said = scepflow("run", "pend.toml")
     assert said.exit_code == 3
     (request,) = (folder / "state").rglob("enrollment.json")
-    assert said.stderr.count(str(request.parent)) == 1
+    assert f"must approve transaction {request.parent.name}" in said.stderr
 
 
 # -- several
@@ -265,13 +267,11 @@ def test_a_bug_in_one_pipeline_costs_no_other_its_certificate(scepflow, write, b
 # -- interruptions
 
 
-def test_an_interruption_before_the_request_keeps_nothing(scepflow, write, breaks, folder):
+def test_an_interruption_before_the_request_says_that_nothing_was_sent(scepflow, write, breaks, folder):
     stop = _edited(folder / write("stop.toml"), 'use = "file"\npath = "device.key"', 'use = "stopped"')
     said = scepflow("run", "-p", breaks, write("good.toml"), stop, "later.toml")
     assert said.exit_code == 130
-    assert said.stderr.splitlines()[-1] == (
-        "stop interrupted: nothing was sent and nothing is kept; not run: later.toml"
-    )
+    assert said.stderr.splitlines()[-1] == ("stop interrupted: nothing was sent; not run: later.toml")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -283,12 +283,11 @@ def test_a_signal_while_polling_says_what_is_kept(start, write, folder, number):
             break
     process.send_signal(number)
     out, err = process.communicate()
-    (request,) = (folder / "state").rglob("enrollment.json")
+    assert list((folder / "state").rglob("enrollment.json"))
     assert process.returncode == -number  # a shell shows 130 or 143, and ends its loop
     assert out == ""
     assert err == (
-        "pend interrupted: the request was sent, and the CA may still grant it;"
-        f" request is kept in {request.parent}\n"
+        "pend interrupted: the request was sent and is kept; the next run asks for its certificate\n"
     )
 
 
@@ -299,31 +298,29 @@ def test_an_interruption_that_an_import_swallows_is_no_failure(start, write, bre
     process = start("run", "-p", breaks, stop, "later.toml")
     out, err = process.communicate()
     assert (process.returncode, out) == (-number, "")
-    assert err == "stop\nstop interrupted: nothing was sent and nothing is kept; not run: later.toml\n"
+    assert err == "stop\nstop interrupted: nothing was sent; not run: later.toml\n"
 
 
 def test_an_interruption_in_a_sink_says_that_the_certificate_was_issued(scepflow, write, breaks, folder):
     write("stop.toml", "[sink.stop]", 'use = "stopping"')
     said = scepflow("run", "-p", breaks, "stop.toml")
-    (certificate,) = (folder / "state").rglob("certificate.pem")
+    assert list((folder / "state").rglob("certificate.pem"))
     assert said.exit_code == 130
     assert said.stderr.splitlines()[-1] == (
-        f"stop interrupted: the certificate was issued; certificate is kept in {certificate.parent}"
+        "stop interrupted: the certificate was issued and is kept; the next run delivers it"
     )
 
 
 # -- what is kept
 
 
-def test_a_quiet_run_whose_sink_failed_says_what_is_kept_and_what_to_do(scepflow, write, folder):
+def test_a_quiet_run_whose_sink_failed_says_what_to_do(scepflow, write, folder):
     write("deg.toml", "[sink.far]", 'use = "file"', 'cert = "far/away.pem"')
     said = scepflow("run", "-q", "deg.toml")
-    (certificate,) = (folder / "state").rglob("certificate.pem")
     assert (said.exit_code, said.stdout) == (6, "")
-    failed, hint, kept = said.stderr.splitlines()[-3:]
+    failed, hint = said.stderr.splitlines()[-2:]
     assert failed.startswith("deg: FAILED     sink far: ")
     assert hint.startswith("deg: hint: make the directory")
-    assert kept == f"deg: kept: certificate, in {certificate.parent}"
 
 
 @pytest.fixture
@@ -338,20 +335,75 @@ def losing_server(folder, current_authority):
         yield server
 
 
-def test_a_request_without_an_answer_says_where_its_key_is_kept(scepflow, losing_server, folder):
+def test_a_request_without_an_answer_is_kept_for_the_next_run(scepflow, losing_server, folder):
     (folder / "lost.toml").write_text(
         f'[ca]\nurl = "{losing_server.url}"\ncertificate = "testca/ca.pem"\n'
         '[csr]\nsubject = "CN=gw1"\n[sink.file]\nkey = "k"\ncert = "c"\n'
     )
     said = scepflow("run", "--json", "lost.toml")
-    (key,) = (folder / "state").rglob("key.pem")
+    assert list((folder / "state").rglob("key.pem"))
     assert said.exit_code == 4
     assert said.stderr.splitlines()[-1] == (
-        f"  kept: key and request, in {key.parent}; the CA may have granted the request"
+        "  kept: key and request; the CA may have granted it, and the next run asks"
     )
     (result,) = json.loads(said.stdout)["pipelines"]
-    assert (result["kept_at"], result["transaction_id"]) == (str(key.parent), key.parent.name)
+    assert len(result["transaction_id"]) == 32
     assert (result["fail_info"], result["fail_info_text"]) == (None, None)
+
+
+# -- locked
+
+
+@pytest.fixture
+def locked(write, folder):
+    """A pipeline file that another run works on."""
+    file = folder / write("held.toml")
+    with StateDirectory(folder / "state").locked(file, name="held", now=datetime.now(UTC)):
+        yield file
+
+
+def test_a_pipeline_that_another_run_works_on_exits_75_with_its_holder(scepflow, locked):
+    said = scepflow("run", locked)
+    assert (said.exit_code, said.stdout) == (75, "")
+    _, error, where, hint = said.stderr.splitlines()
+    assert error.startswith(f"error: another run works on this pipeline: pid {os.getpid()}, since ")
+    assert where.startswith("  pipeline held, http://embedded/scep, ")
+    assert "`scepflow status` shows how it stands" in hint
+
+
+def test_of_several_the_one_that_is_locked_is_called_so(scepflow, locked, write):
+    said = scepflow("run", locked, write("good.toml"))
+    assert said.exit_code == 7
+    first, *_, last = said.stdout.splitlines()
+    assert first.startswith("held      locked          another run works on this pipeline: pid ")
+    assert last == "2 pipelines: 1 locked, 1 issued"
+    assert scepflow("run", "--json", locked).stdout.count('"outcome": "locked"') == 1
+
+
+# -- metrics
+
+
+def test_metrics_tell_of_every_pipeline_of_the_command(scepflow, write, folder):
+    write("m.toml", "[renw]")
+    said = scepflow("run", "--metrics", "scep.prom", write(), "m.toml", "gw1.toml", _rejecting(write))
+    assert said.exit_code == 7
+    lines = (folder / "scep.prom").read_text().splitlines()
+    codes = [line for line in lines if line.startswith("scepflow_last_run_exit_code")]
+    assert codes == [
+        f'scepflow_last_run_exit_code{{pipeline="gw1",file="{folder}/gw1.toml"}} 0',
+        f'scepflow_last_run_exit_code{{pipeline="m",file="{folder}/m.toml"}} 78',
+        f'scepflow_last_run_exit_code{{pipeline="bad",file="{folder}/bad.toml"}} 72',
+    ]
+    states = [
+        line.split("state=")[1] for line in lines if line.startswith("scepflow_state") and line[-1] == "1"
+    ]
+    assert states == ['"valid"} 1', '"new"} 1', '"rejected"} 1']
+
+
+def test_a_run_whose_metrics_cannot_be_written_ends_as_it_would(scepflow, write):
+    said = scepflow("run", "-q", "--metrics", "far/away.prom", write())
+    assert said.exit_code == 0
+    assert said.stderr.splitlines()[-1] == "cannot write far/away.prom: No such file or directory"
 
 
 # -- dry run
@@ -364,6 +416,7 @@ def test_a_dry_run_shows_every_part_and_makes_nothing(scepflow, write, folder):
     assert heading == ("dry run of gw1: nothing is sent that could issue a certificate or use up a challenge")
     assert [line.split()[0] for line in lines] == [
         "config",
+        "this",
         "key",
         "CSR",
         "signer",
@@ -404,3 +457,20 @@ def test_a_dry_run_in_json(scepflow, write):
 def test_a_quiet_dry_run_that_goes_well_says_nothing(scepflow, write):
     said = scepflow("-q", "run", "--dry-run", write())
     assert (said.exit_code, said.output) == (0, "")
+
+
+def test_a_dry_run_says_what_a_run_would_do_by_what_is_kept(scepflow, write):
+    scepflow("run", write())
+    assert "this run   ok    asks nothing of the CA: " in scepflow("run", "--dry-run", "gw1.toml").stdout
+    said = scepflow("run", "--dry-run", "--renew", "gw1.toml")
+    assert "this run   ok    renews, as --renew says; " in said.stdout
+    assert "this run   ok    enrolls, for the first time" in (
+        scepflow("run", "--dry-run", "gw1.toml", "--state-dir", "elsewhere").stdout
+    )
+
+
+def test_a_time_to_wait_that_is_none_is_a_usage_error(scepflow, write):
+    said = scepflow("run", write(), "--wait", "soon")
+    assert (said.exit_code, said.stdout) == (64, "")
+    assert "'--wait'" in said.stderr
+    assert "soon" in said.stderr

@@ -93,7 +93,7 @@ chain = "ca.crt"
 def scepflow(tmp_path):
     """Run a pipeline by the command; gives exit code, JSON document and stderr."""
 
-    def run(url, *, pin, challenge=CHALLENGE, transport="", sinks="", **environment):
+    def run(url, *, pin, challenge=CHALLENGE, transport="", sinks="", state="state", **environment):
         (tmp_path / "gw1.toml").write_text(
             PIPELINE.format(url=url, pin=pin, transport=transport, sinks=sinks)
         )
@@ -103,7 +103,7 @@ def scepflow(tmp_path):
             env={
                 **os.environ,
                 "CHALLENGE": challenge,
-                "SCEPFLOW_STATE_DIR": str(tmp_path / "state"),
+                "SCEPFLOW_STATE_DIR": str(tmp_path / state),
                 **environment,
             },
             capture_output=True,
@@ -117,8 +117,8 @@ def scepflow(tmp_path):
 
 
 def kept(tmp_path: Path) -> list[str]:
-    """Return the files that stay in the state directory."""
-    return sorted(path.name for path in (tmp_path / "state").rglob("*") if path.is_file())
+    """Return the files that are kept of attempts."""
+    return sorted(path.name for path in (tmp_path / "state").glob("*/*/*"))
 
 
 def assert_issued(directory: Path, ca: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_certificate_is_issued_and_verified_although_the_reply_is_in_des_and_s
     assert_issued(tmp_path, peer.ca)
     assert any("sha-1 and des-cbc" in json.dumps(warning) for warning in report["warnings"])
     assert peer.operations() == ["GetCACaps", "GetCACert", "PKIOperation"]
-    assert kept(tmp_path) == []
+    assert kept(tmp_path) == ["certificate.pem", "key.pem"]
 
 
 def test_a_wrong_challenge_exits_72_and_says_bad_request(peer, scepflow, tmp_path):
@@ -275,7 +275,9 @@ tunnel = "{tunnel}"
     assert_issued(tmp_path, peer.ca)
     log = (tmp_path / "tinyproxy.log").read_text()
     assert ("CONNECT 127.0.0.1" in log) == (tunnel == "always")
-    code, report, stderr = scepflow(peer.url, pin=pin, transport=transport, PROXY_PASSWORD="wrong-secret")
+    code, report, stderr = scepflow(
+        peer.url, pin=pin, transport=transport, PROXY_PASSWORD="wrong-secret", state="anew"
+    )
     assert code == 4
     assert "login" in report["error"]["message"]
     assert "wrong-secret" not in json.dumps(report) + stderr

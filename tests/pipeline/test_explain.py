@@ -59,7 +59,7 @@ def value(explanation):
         ("csr", "extensions", {"1.2": {"der": "00", "critical": False}}, "gw.toml:8"),
         ("transport", "url", "http://proxy.example.com", "gw.toml:11"),
         ("poller", "interval", "1m30s", "gw.toml:13"),
-        ("renew", "before", "33%", "default"),
+        ("renew", "before", "auto", "default"),
         ("sink.phone", "use", "pkcs12", "gw.toml:15"),
         ("sink.phone", "password", {"secret": "literal"}, "gw.toml:17"),
     ],

@@ -34,7 +34,7 @@ def test_a_good_file_is_a_pipeline_with_defaults(write, registry, good, tmp_path
     assert (pipeline.name, pipeline.file) == ("gw", tmp_path / "gw.toml")
     assert pipeline.ca.url == "http://pki.example.com/scep"
     assert {kind: getattr(pipeline, kind).stage_name() for kind in DEFAULT_USE} == DEFAULT_USE
-    assert pipeline.renew.before == "33%"
+    assert pipeline.renew.before == "auto"
     assert list(pipeline.sinks) == ["file"]
     assert pipeline.sinks["file"].key == "key.pem"
     assert DEFAULT_USE.keys() == KINDS.keys() - {"sink"}

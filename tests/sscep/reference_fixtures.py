@@ -27,9 +27,9 @@ from scepflow.engine.envelopes import open_envelope
 from scepflow.engine.exchange import HttpRequest, HttpResponse
 from scepflow.engine.messages import parse_request
 from scepflow.registry import Registry
-from scepflow.runner import System
 from scepflow.sscep.front import run_sscep
 from scepflow.state import StateDirectory
+from scepflow.system import System
 from scepflow.testca import Authority, Knobs, Responder
 
 if TYPE_CHECKING:

@@ -26,12 +26,12 @@ from scepflow.engine import cms
 from scepflow.engine.algorithms import Digest
 from scepflow.engine.messages import FailInfo
 from scepflow.registry import Registry
-from scepflow.runner import System
 from scepflow.sscep.algorithms import algorithms_of
 from scepflow.sscep.front import run_sscep
 from scepflow.sscep.lines import oneline
 from scepflow.sscep.mkrequest import make_request
 from scepflow.state import StateDirectory
+from scepflow.system import System
 from scepflow.testca import Authority, Knobs, Responder, serve
 
 REASONS = {
@@ -576,8 +576,8 @@ def test_a_certificate_whose_file_cannot_be_written_after_all_is_kept(shell, mon
     code, _, stderr = shell.enroll("-l", "out/local.crt")
     assert code == 93
     assert stderr.startswith("sscep: cannot open cert file for writing\n")
-    kept = stderr.rpartition("the certificate is kept in ")[2].strip()
-    assert "BEGIN CERTIFICATE" in (Path(kept) / "certificate.pem").read_text()
+    kept = stderr.rpartition("the certificate is kept as ")[2].strip()
+    assert "BEGIN CERTIFICATE" in Path(kept).read_text()
 
 
 def test_the_certificate_goes_through_a_link_and_to_a_device(shell):

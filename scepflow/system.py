@@ -1,0 +1,60 @@
+"""The world of a run: clock, sleep and randomness; and what stages may know of it.
+
+Must never hold: what a run does.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from scepflow.stages import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scepflow.engine.identity import Credential
+    from scepflow.events import Event
+    from scepflow.pipeline.model import Pipeline
+
+__all__ = ["System", "make_run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """The world of a run; tests put their own in its place."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic_s: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+
+
+def make_run(
+    pipeline: Pipeline,
+    emit: Callable[[Event], None],
+    system: System,
+    *,
+    previous: Credential | None = None,
+) -> Run:
+    """Return what the stages of this run may know.
+
+    Args:
+        pipeline: what is run.
+        emit: is told every event.
+        system: its world.
+        previous: the credential that is being renewed, or None.
+    """
+    signer = pipeline.signer
+    return Run(
+        pipeline=pipeline.name,
+        directory=pipeline.directory,
+        now=system.now,
+        random_bytes=system.random_bytes,
+        emit=emit,
+        previous=previous,
+        renewal=signer.renews or (signer.takes_previous and previous is not None),
+    )
