@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from scepflow.pipeline.model import CaOptions
     from scepflow.stages import Connection, Run
 
-__all__ = ["AuthenticatedCa", "authenticate_ca", "authenticate_certificates", "fetch_certificates"]
+__all__ = [
+    "AuthenticatedCa",
+    "ask_next_ca",
+    "authenticate_ca",
+    "authenticate_certificates",
+    "fetch_certificates",
+]
 
 _LARGEST_BYTES = 1 << 20
 _KEYED_BY_CHALLENGE = (
@@ -92,6 +98,25 @@ def authenticate_ca(
         )
     )
     return AuthenticatedCa(capabilities=capabilities, bundle=bundle, choice=choice)
+
+
+def ask_next_ca(options: CaOptions, connection: Connection, bundle: Bundle) -> queries.Answer[queries.NextCa]:
+    """Ask the CA for its next certificates (RFC 8894 §4.7 Get Next Certificate Authority Certificate).
+
+    Args:
+        options: ``[ca]``.
+        connection: the way to it.
+        bundle: the CA as it is now, who must have signed the answer.
+
+    Raises:
+        TransportError: the CA cannot be reached, or has no next certificate.
+        TrustError: the signature is not the current CA's.
+        ProtocolError: not the answer to the question.
+    """
+    response = connection.send(queries.next_ca_request(options.url, options.identifier))
+    return queries.parse_next_ca(
+        response, bundle=bundle, security=Security(options.security), relaxed=frozenset(options.relax)
+    )
 
 
 def authenticate_certificates(

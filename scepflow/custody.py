@@ -22,8 +22,8 @@ from scepflow.engine.identity import Credential
 from scepflow.engine.trust import fingerprint
 from scepflow.errors import StateError
 from scepflow.faults import working
-from scepflow.journal import CertificateFacts
 from scepflow.private_files import explained, write_private
+from scepflow.records import CertificateFacts
 from scepflow.text import sanitise
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scepflow.engine.enrollment import Enrollment
-    from scepflow.journal import AttemptRecord
     from scepflow.pipeline.model import Pipeline
+    from scepflow.records import AttemptRecord
     from scepflow.stages import PrivateKey, Run
     from scepflow.state import Folder, PipelineState
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scepflow.journal import PipelineRecord
+    from scepflow.records import PipelineRecord
     from scepflow.stages import Poller
 
 __all__ = ["Daemon", "Order", "Orders", "next_step_at"]

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from scepflow.ca import AuthenticatedCa
     from scepflow.events import Event
-    from scepflow.journal import PipelineRecord
     from scepflow.pipeline.model import Pipeline
+    from scepflow.records import PipelineRecord
     from scepflow.runner import Decision
     from scepflow.stages import Run, Stage
     from scepflow.state import StateDirectory

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from scepflow.ca import authenticate_ca, authenticate_certificates, fetch_certificates
+from scepflow.ca import ask_next_ca, authenticate_ca, authenticate_certificates, fetch_certificates
 from scepflow.engine import queries
 from scepflow.engine.algorithms import Security
 from scepflow.engine.channel import Channel
@@ -142,10 +142,7 @@ def get_next_ca(
     run = make_run(pipeline, emit, system or System())
     with connected(pipeline.transport, run) as connection:
         bundle = authenticate_ca(options, connection, run).bundle
-        response = connection.send(queries.next_ca_request(options.url, options.identifier))
-    answer = queries.parse_next_ca(
-        response, bundle=bundle, security=Security(options.security), relaxed=frozenset(options.relax)
-    )
+        answer = ask_next_ca(options, connection, bundle)
     _warn(run, answer.findings)
     return answer.value
 

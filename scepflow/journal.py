@@ -16,19 +16,13 @@ import msgspec
 
 from scepflow.errors import StateError
 from scepflow.private_files import explained, make_private_file
+from scepflow.records import AttemptRecord, CertificateFacts, DeliveryRecord, Happening, PipelineRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = [
-    "AttemptRecord",
-    "CertificateFacts",
-    "DeliveryRecord",
-    "Happening",
-    "Journal",
-    "PipelineRecord",
-]
+__all__ = ["Journal"]
 
 _BUSY_S = 30.0
 """How long one process waits while another writes; a write takes milliseconds."""
@@ -80,121 +74,6 @@ CREATE TABLE happening (
 ) STRICT;
 CREATE INDEX happening_of ON happening (place, id);
 """
-
-
-class CertificateFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the journal knows of a certificate.
-
-    Attributes:
-        subject: RFC 4514 text, sanitised.
-        issuer: RFC 4514 text, sanitised.
-        serial: lower-case hex digits.
-        fingerprint: ``sha256:`` and 64 hex digits.
-        not_before: begin of its life, aware UTC.
-        not_after: end of its life, aware UTC.
-    """
-
-    subject: str
-    issuer: str
-    serial: str
-    fingerprint: str
-    not_before: datetime
-    not_after: datetime
-
-
-class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One transaction with the CA, or a certificate that was adopted.
-
-    Attributes:
-        transaction_id: names it, and its folder.
-        purpose: ``enrollment``, ``renewal`` or ``adoption``.
-        status: ``sent``, ``issued``, ``rejected``, ``abandoned`` or ``superseded``; folders
-            live while it is ``sent`` or ``issued``.
-        begun_at: when the request was about to leave, aware UTC.
-        asked_at: when the latest message left, aware UTC.
-        polls: polls sent so far.
-        pending: whether the CA has said that it will decide.
-        message_type: such as ``PKCSReq``.
-        certificate: what was issued, or None.
-    """
-
-    transaction_id: str
-    purpose: str
-    status: str
-    begun_at: datetime
-    asked_at: datetime
-    polls: int
-    pending: bool
-    message_type: str
-    certificate: CertificateFacts | None
-
-
-class DeliveryRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a sink's latest try with the current certificate.
-
-    Attributes:
-        sink: name of its table.
-        options: digest of its options at that time.
-        at: when, aware UTC.
-        error: why it failed, or None when it delivered.
-        tries: how often it was tried.
-    """
-
-    sink: str
-    options: str
-    at: datetime
-    error: str | None
-    tries: int
-
-
-class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """How a pipeline stands.
-
-    Attributes:
-        place: folder of its files under the state directory.
-        name: the pipeline's name.
-        file: its file, absolute.
-        current: the attempt whose certificate is in use, or None.
-        renew_at: when that is due, aware UTC, or None.
-        open: the attempt that the CA has not decided, or None.
-        deliveries: of the current certificate, by sink.
-        outcome: of the latest run that did anything: issued, renewed, delivered, pending, rejected, failed; or "".
-        exit_code: of that run.
-        message: its error, or "".
-        hint: what to do about it, or "".
-        ended_at: when it ended, aware UTC, or None.
-        refused: digest of what was asked when the CA rejected it, or None.
-    """
-
-    place: str
-    name: str
-    file: str
-    current: AttemptRecord | None = None
-    renew_at: datetime | None = None
-    open: AttemptRecord | None = None
-    deliveries: dict[str, DeliveryRecord] = {}  # msgspec makes a new one each time
-    outcome: str = ""
-    exit_code: int = 0
-    message: str = ""
-    hint: str = ""
-    ended_at: datetime | None = None
-    refused: str | None = None
-
-
-class Happening(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a pipeline's history.
-
-    Attributes:
-        at: when, aware UTC.
-        pipeline: its name.
-        kind: such as ``issued``, ``pending``, ``sink-failed``.
-        text: in words, sanitised.
-    """
-
-    at: datetime
-    pipeline: str
-    kind: str
-    text: str
 
 
 class Journal:
@@ -275,11 +154,6 @@ class Journal:
                 "UPDATE attempt SET asked_at = ?, polls = polls + 1 WHERE place = ? AND transaction_id = ?",
                 (_text(at), place, transaction_id),
             )
-
-    def unsent(self, place: str, transaction_id: str) -> None:
-        """Forget an attempt of which no byte left."""
-        with self._writing() as db:
-            db.execute("DELETE FROM attempt WHERE place = ? AND transaction_id = ?", (place, transaction_id))
 
     def pending(self, place: str, transaction_id: str) -> None:
         """Note that the CA has the request and will decide."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from scepflow.journal import PipelineRecord
+    from scepflow.records import PipelineRecord
 
 __all__ = ["Sample", "metrics_text", "write_metrics"]
 

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scepflow.ca import authenticate_ca
+from scepflow.ca import ask_next_ca, authenticate_ca
 from scepflow.custody import Custody, JournalKeeper
-from scepflow.engine import queries
-from scepflow.engine.algorithms import Security
 from scepflow.engine.enrollment import Enrollment
 from scepflow.engine.identity import Credential
 from scepflow.engine.messages import FailInfo, MessageType
 from scepflow.errors import ProtocolError, RejectedError, ScepflowError, TransportError, TrustError
 from scepflow.faults import connected
-from scepflow.system import make_run
+from scepflow.system import make_run, warn_relaxed
 from scepflow.transaction import Since, Transaction
 
 if TYPE_CHECKING:
@@ -25,8 +23,8 @@ if TYPE_CHECKING:
     from scepflow.ca import AuthenticatedCa
     from scepflow.engine.enrollment import Issued
     from scepflow.events import Event
-    from scepflow.journal import AttemptRecord
     from scepflow.pipeline.model import Pipeline
+    from scepflow.records import AttemptRecord
     from scepflow.stages import Connection, PrivateKey, Run
     from scepflow.state import PipelineState
     from scepflow.system import System
@@ -71,8 +69,7 @@ class Obtaining:
     def run(self, previous: Credential | None = None) -> Run:
         """Return what the stages may know."""
         run = make_run(self.pipeline, self._emit, self._system, previous=previous)
-        for check in self.pipeline.ca.relax:
-            run.warn("relaxed", f"the check {check} on replies is turned off")
+        warn_relaxed(self.pipeline, run)
         return run
 
     def credential(self, attempt: AttemptRecord) -> Credential:
@@ -136,22 +133,15 @@ class Obtaining:
         if not (run.previous and ca.capabilities.next_ca and options.fetch_certificates):
             return ca
         try:
-            response = connection.send(queries.next_ca_request(options.url, options.identifier))
-            announced = queries.parse_next_ca(
-                response,
-                bundle=ca.bundle,
-                security=Security(options.security),
-                relaxed=frozenset(options.relax),
-            ).value.certificates
+            announced = ask_next_ca(options, connection, ca.bundle).value
         except TransportError:
             return ca  # there is none yet
         except (ProtocolError, TrustError) as error:
-            run.warn(
-                "next-ca", f"the CA's announcement of its next certificates is not believed: {error.message}"
-            )
+            run.warn("next-ca", f"the next CA that was announced is not believed: {error.message}")
             return ca
-        if set(announced) != set(known):
-            self.custody.keep_successors(announced)
+        # Without a signer a check was turned off: what becomes a trust anchor has passed them all.
+        if announced.signer and set(announced.certificates) != set(known):
+            self.custody.keep_successors(announced.certificates)
         return ca
 
     def _may_be_plain(self, enrollment: Enrollment, error: ScepflowError) -> bool:

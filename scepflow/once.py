@@ -12,7 +12,7 @@ from scepflow.ca import authenticate_ca
 from scepflow.delivery import deliver
 from scepflow.engine.identity import Credential
 from scepflow.faults import connected
-from scepflow.system import make_run
+from scepflow.system import make_run, warn_relaxed
 from scepflow.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ def run_once(
         ScepflowError: no certificate came of it; its ``exit_code`` says why.
     """
     run = make_run(pipeline, emit, system)
-    for check in pipeline.ca.relax:
-        run.warn("relaxed", f"the check {check} on replies is turned off")
+    warn_relaxed(pipeline, run)
     transaction = Transaction(
         pipeline, run, keeper=NothingKept(), system=system, transaction_id=transaction_id
     )

@@ -15,8 +15,8 @@ from scepflow.pipeline.model import SHARE
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from scepflow.journal import CertificateFacts
     from scepflow.pipeline.model import Pipeline
+    from scepflow.records import CertificateFacts
 
 __all__ = ["RENEWAL_RETRY", "due_at", "renewal_of"]
 

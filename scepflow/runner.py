@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from scepflow.delivery import Delivery
     from scepflow.engine.identity import Credential
     from scepflow.events import Event
-    from scepflow.journal import AttemptRecord, CertificateFacts, Journal, PipelineRecord
+    from scepflow.journal import Journal
     from scepflow.obtaining import Obtaining
     from scepflow.pipeline.model import Pipeline
+    from scepflow.records import AttemptRecord, CertificateFacts, PipelineRecord
     from scepflow.stages import OutputSink, Run
     from scepflow.state import PipelineState, StateDirectory
 
@@ -394,8 +395,12 @@ class Runner:
         }
 
     def _is_in_place(self, sink: OutputSink) -> bool:
-        with working(sink):
-            return sink.is_in_place(self._context())
+        """Return whether a sink's output is there; what cannot be looked at is delivered, and says then what is wrong."""
+        try:
+            with working(sink):
+                return sink.is_in_place(self._context())
+        except ScepflowError:
+            return False
 
     def deliver(
         self, transaction_id: str, credential: Credential, sinks: Mapping[str, OutputSink]

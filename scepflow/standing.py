@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from scepflow.journal import AttemptRecord, PipelineRecord
+    from scepflow.records import AttemptRecord, PipelineRecord
 
 __all__ = ["Standing", "State", "standing_of"]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scepflow.events import Event
     from scepflow.pipeline.model import Pipeline
 
-__all__ = ["System", "make_run"]
+__all__ = ["System", "make_run", "warn_relaxed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +58,9 @@ def make_run(
         previous=previous,
         renewal=signer.renews or (signer.takes_previous and previous is not None),
     )
+
+
+def warn_relaxed(pipeline: Pipeline, run: Run) -> None:
+    """Tell, at every run, which checks on replies are turned off."""
+    for check in pipeline.ca.relax:
+        run.warn("relaxed", f"the check {check} on replies is turned off")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from scepflow.events import Event
-    from scepflow.journal import AttemptRecord, CertificateFacts
     from scepflow.pipeline.model import Pipeline
+    from scepflow.records import AttemptRecord, CertificateFacts
     from scepflow.stages import PrivateKey
     from scepflow.state import StateDirectory
     from scepflow.system import System

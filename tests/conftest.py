@@ -21,3 +21,11 @@ def outside():
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
+
+
+@pytest.fixture
+def world(tmp_path, _ca_authority, _device_key):
+    """A test's CA, clock, disk and memory."""
+    from run_fixtures import World  # few tests need it
+
+    return World(directory=tmp_path, authority=_ca_authority, key=_device_key)

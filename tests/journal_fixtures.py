@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from scepflow.journal import AttemptRecord, CertificateFacts, DeliveryRecord, PipelineRecord
+from scepflow.records import AttemptRecord, CertificateFacts, DeliveryRecord, PipelineRecord
 from scepflow.testing import NOW
 
 FACTS = CertificateFacts(

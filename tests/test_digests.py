@@ -4,7 +4,6 @@ import os
 import sys
 
 import pytest
-from run_fixtures import World
 
 from scepflow.digests import asked_digest, sink_digest
 from scepflow.options import PathTemplate, Secret
@@ -15,11 +14,6 @@ from scepflow_bundled.keys import FileKeySource
 from scepflow_bundled.pkcs12_sink import Pkcs12Sink
 
 SALT = bytes(32)
-
-
-@pytest.fixture
-def world(tmp_path, _ca_authority, _device_key):
-    return World(directory=tmp_path, authority=_ca_authority, key=_device_key)
 
 
 def _asked(world, salt=SALT, **changed):

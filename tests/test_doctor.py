@@ -27,11 +27,6 @@ DAY = timedelta(days=1)
 VALID = {"begins": NOW - DAY, "ends": NOW + 1000 * DAY}
 
 
-@pytest.fixture
-def world(tmp_path, _ca_authority, _device_key):
-    return World(directory=tmp_path, authority=_ca_authority, key=_device_key)
-
-
 @pytest.fixture(scope="module")
 def ra_authority():
     return new_authority(ra=True)

@@ -19,11 +19,6 @@ from scepflow_bundled.csr import SubjectCsrBuilder
 from scepflow_bundled.embedded import EmbeddedTransport
 
 
-@pytest.fixture
-def world(tmp_path, _ca_authority, _device_key):
-    return World(directory=tmp_path, authority=_ca_authority, key=_device_key)
-
-
 class Picky(OutputSink, frozen=True, kw_only=True, tag="picky"):
     complaint: str = ""
     tokens: dict[str, Secret] = msgspec.field(default_factory=dict)

@@ -28,11 +28,6 @@ from scepflow_bundled.signers import ExistingSigner, SelfSignedSigner
 GONE = TransportError("the server hung up")
 
 
-@pytest.fixture
-def world(tmp_path, _ca_authority, _device_key):
-    return World(directory=tmp_path, authority=_ca_authority, key=_device_key)
-
-
 @pytest.fixture(scope="module")
 def ra_authority():
     return new_authority(ra=True)

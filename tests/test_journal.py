@@ -11,7 +11,8 @@ from datetime import timedelta, timezone
 import pytest
 
 from scepflow.errors import StateError
-from scepflow.journal import CertificateFacts, Journal
+from scepflow.journal import Journal
+from scepflow.records import CertificateFacts
 from scepflow.testing import NOW
 
 HOUR = timedelta(hours=1)
@@ -221,12 +222,6 @@ def test_a_request_is_open_from_before_it_leaves_until_it_is_closed(entered):
     entered.close(PLACE, "t1", status="rejected", at=NOW, refused="ab")
     record = entered.pipeline(PLACE)
     assert (record.open, record.refused, _status(entered)) == (None, "ab", {"t1": "rejected"})
-
-
-def test_a_request_of_which_no_byte_left_is_forgotten(entered):
-    _begin(entered, "t1")
-    entered.unsent(PLACE, "t1")
-    assert _status(entered) == {}
 
 
 def test_a_refusal_is_over_once_it_is_allowed_or_something_is_issued(entered):

@@ -4,7 +4,7 @@ import errno
 import os
 
 import pytest
-from run_fixtures import Delays, GivenKey, World, new_rsa_key
+from run_fixtures import Delays, GivenKey, new_rsa_key
 
 from scepflow.digests import sink_digest
 from scepflow.engine.messages import FailInfo
@@ -14,11 +14,6 @@ from scepflow.stages import OutputSink, Prepared
 from scepflow.testca.responder import _RefusedError
 
 DAY_S = 86400
-
-
-@pytest.fixture
-def world(tmp_path, _ca_authority, _device_key):
-    return World(directory=tmp_path, authority=_ca_authority, key=_device_key)
 
 
 class Shelf(OutputSink, frozen=True, kw_only=True, tag="shelf"):

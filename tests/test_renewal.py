@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_fixtures import World
 
-from scepflow.journal import CertificateFacts
 from scepflow.pipeline import RenewOptions
+from scepflow.records import CertificateFacts
 from scepflow.renewal import due_at, renewal_of
 from scepflow.testing import NOW
 
@@ -101,11 +100,6 @@ def test_the_offset_is_the_same_in_every_version():
         serial=0x4F11,
     )
     assert due == datetime(2026, 9, 7, 12, 43, 44, 266803, tzinfo=UTC)
-
-
-@pytest.fixture
-def world(tmp_path, _ca_authority, _device_key):
-    return World(directory=tmp_path, authority=_ca_authority, key=_device_key)
 
 
 def test_a_pipeline_and_what_the_journal_knows_give_the_same(world):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from run_fixtures import NOW, Box, Delays, GivenKey, Wire, World, new_rsa_key
+from run_fixtures import NOW, Box, Delays, GivenKey, Wire, new_rsa_key
 
 from scepflow.engine.enrollment import Enrollment
 from scepflow.engine.envelopes import open_envelope
@@ -39,11 +39,6 @@ from scepflow_bundled.csr import SubjectCsrBuilder
 from scepflow_bundled.signers import AutoSigner
 
 GONE = TransportError("the server hung up")
-
-
-@pytest.fixture
-def world(tmp_path, _ca_authority, _device_key):
-    return World(directory=tmp_path, authority=_ca_authority, key=_device_key)
 
 
 class FailingSink(OutputSink, frozen=True, kw_only=True, tag="failing"):

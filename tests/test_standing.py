@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from scepflow.journal import AttemptRecord, CertificateFacts, DeliveryRecord, PipelineRecord
+from scepflow.records import AttemptRecord, CertificateFacts, DeliveryRecord, PipelineRecord
 from scepflow.renewal import RENEWAL_RETRY
 from scepflow.standing import standing_of
 from scepflow.testing import NOW

@@ -18,16 +18,11 @@ from scepflow.errors import (
 from scepflow.pipeline import RenewOptions
 from scepflow.runner import run_pipeline
 from scepflow.stages import OutputSink
-from scepflow.testca import Knobs
+from scepflow.testca import Knobs, Responder
 from scepflow_bundled.signers import SelfSignedSigner
 
 GONE = TransportError("the server hung up")
 DAY_S = 86400
-
-
-@pytest.fixture
-def world(tmp_path, _ca_authority, _device_key):
-    return World(directory=tmp_path, authority=_ca_authority, key=_device_key)
 
 
 class Flaky(OutputSink, frozen=True, kw_only=True, tag="flaky"):
@@ -386,3 +381,24 @@ def test_a_pipeline_is_the_same_by_whatever_way_its_folder_is_named(world):
 
 def _record(world):
     return world.state.journal.pipeline(world.state.place(world.pipeline().file))
+
+
+def test_an_output_that_cannot_be_looked_at_is_delivered_and_stops_no_run(world):
+    class Blind(Flaky, frozen=True, kw_only=True, tag="blind"):
+        def is_in_place(self, run):
+            raise PermissionError("no entry")
+
+    got = []
+    pipeline = world.pipeline(sinks={"blind": Blind(broken=[], got=got)})
+    world.run(pipeline)
+    assert _again(world, pipeline).action == "delivered"
+    assert len(got) == 2
+
+
+def test_a_stranger_s_next_ca_is_not_kept_even_where_checks_are_turned_off(world):
+    world.run()
+    world.answers["GetNextCACert"] = Responder(new_authority(), now=world.now).handle
+    renewing = world.pipeline(ca={"relax": ("signer", "signature")})
+    assert _again(world, renewing, renew=True).action == "renewed"
+    assert "GetNextCACert" in world.operations
+    assert not list(world.state.path.rglob("next-ca.pem"))

@@ -16,11 +16,6 @@ DAY_S = 86400
 
 
 @pytest.fixture
-def world(tmp_path, _ca_authority, _device_key):
-    return World(directory=tmp_path, authority=_ca_authority, key=_device_key)
-
-
-@pytest.fixture
 def renewed(world):
     """A world with a certificate that was due, and the one that replaced it."""
     world.run()

@@ -15,7 +15,7 @@ from scepflow.cli.places import open_state, records_of, state_option
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from scepflow.journal import Happening
+    from scepflow.records import Happening
 
 __all__ = ["history"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scepflow.journal import PipelineRecord
+from scepflow.records import PipelineRecord
 from scepflow.state import StateDirectory, default_state_path
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scepflow.delivery import Delivery
     from scepflow.errors import ScepflowError
     from scepflow.events import Event
-    from scepflow.journal import CertificateFacts
+    from scepflow.records import CertificateFacts
 
 __all__ = [
     "Result",

@@ -25,7 +25,7 @@ from scepflow.standing import standing_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from scepflow.journal import PipelineRecord
+    from scepflow.records import PipelineRecord
     from scepflow.standing import Standing
 
 __all__ = ["status"]

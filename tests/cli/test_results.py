@@ -7,7 +7,7 @@ from scepflow import events as told
 from scepflow.cli.results import Result, common_code, result_lines, summary
 from scepflow.delivery import Delivery
 from scepflow.errors import PendingError, SinkError
-from scepflow.journal import CertificateFacts
+from scepflow.records import CertificateFacts
 from scepflow.testing import NOW
 
 BASE = {"pipeline": "gw1", "at": NOW}

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from scepflow.cli.status import table_lines
-from scepflow.journal import AttemptRecord, CertificateFacts, PipelineRecord
+from scepflow.records import AttemptRecord, CertificateFacts, PipelineRecord
 from scepflow.standing import Standing
 from scepflow.testing import NOW
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-    from scepflow.journal import PipelineRecord
+    from scepflow.records import PipelineRecord
 
 __all__ = ["FLOWS", "Flow"]
 
