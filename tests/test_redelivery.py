@@ -1,17 +1,22 @@
 """What is delivered again after something failed: files, and who must be told of them once more."""
 
 import errno
+import json
 import os
+import subprocess
+import sys
+from datetime import UTC, datetime
 
 import pytest
+from privileges import BOUND_BY_PERMISSIONS
 from run_fixtures import Delays, GivenKey, new_rsa_key
 
 from scepflow.digests import sink_digest
-from scepflow.engine.messages import FailInfo
+from scepflow.engine.messages import MessageType
 from scepflow.errors import RejectedError, SinkError, StateError, TransportError
 from scepflow.pipeline import RenewOptions
 from scepflow.stages import OutputSink, Prepared
-from scepflow.testca.responder import _RefusedError
+from scepflow.testca import Authority, Knobs
 
 DAY_S = 86400
 
@@ -149,15 +154,76 @@ def test_an_error_is_the_one_that_is_told_even_if_it_cannot_be_noted(world):
         world.run()
 
 
+PIPELINE = """\
+[ca]
+url = "http://embedded/scep"
+certificate = "testca/ca.pem"
+[csr]
+subject = "CN=gw1"
+[transport]
+use = "embedded"
+directory = "testca"
+[sink.files]
+use = "file"
+key = "gw1.key"
+cert = "gw1.pem"
+[sink.phone]
+use = "pkcs12"
+path = "phone/gw1.p12"
+password = { env = "P12_PASSWORD" }
+[sink.reload]
+use = "command"
+run = ["/bin/sh", "-c", "ls phone >> reloaded; echo told >> reloaded"]
+"""
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A pipeline whose runs are processes of their own, which permissions bind."""
+    (tmp_path / "gw1.toml").write_text(PIPELINE)
+    Authority.create(now=datetime.now(UTC)).save(tmp_path / "testca")
+    (tmp_path / "phone").mkdir()
+
+    def run():
+        done = subprocess.run(
+            [*BOUND_BY_PERMISSIONS, sys.executable, "-m", "scepflow", "run", "gw1.toml", "--json"],
+            cwd=tmp_path,
+            env=os.environ | {"P12_PASSWORD": "secret", "SCEPFLOW_STATE_DIR": str(tmp_path / "state")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        (result,) = json.loads(done.stdout)["pipelines"]
+        delivered = {delivery["sink"]: delivery["delivered"] for delivery in result["deliveries"]}
+        return done.returncode, result["outcome"], delivered
+
+    return run
+
+
+def test_a_pkcs12_file_that_can_be_written_later_is_and_no_other_file_is_touched(machine, tmp_path):
+    phone, told = tmp_path / "phone", tmp_path / "reloaded"
+
+    def others():
+        return [(path.stat().st_ino, path.stat().st_mtime_ns) for path in sorted(tmp_path.glob("gw1.[kp]*"))]
+
+    phone.chmod(0o500)
+    assert machine() == (6, "degraded", {"files": True, "phone": False, "reload": True})
+    written = others()
+    assert len(written) == 2
+    assert machine() == (6, "degraded", {"phone": False})
+    assert told.read_text() == "told\n", "nothing new is there to be told of"
+    phone.chmod(0o700)
+    assert machine() == (0, "delivered", {"phone": True, "reload": True})
+    assert told.read_text() == "told\ngw1.p12\ntold\n", "told again, now that all is there"
+    assert [path.name for path in phone.iterdir()] == ["gw1.p12"]
+    assert others() == written
+    assert machine() == (0, "unchanged", {})
+    assert len(list((tmp_path / "testca" / "transactions").iterdir())) == 1
+
+
 def refuse_renewals(world):
-    real = world.responder._enroll
-
-    def enroll(request, content, reply):
-        if request.message_type == 17:
-            raise _RefusedError(FailInfo.BAD_REQUEST, "no 17 here")
-        return real(request, content, reply)
-
-    world.responder._enroll = enroll
+    world.responder.knobs = Knobs(unknown=frozenset([MessageType.RENEWAL_REQ]))
 
 
 def test_a_renewal_that_was_cut_short_before_its_refusal_came_begins_anew(world):
@@ -186,5 +252,5 @@ def test_a_renewal_that_is_refused_where_nothing_else_may_be_sent_is_rejected(wo
     with pytest.raises(TransportError):
         world.run(pipeline)
     world.answers.clear()
-    with pytest.raises(RejectedError, match="no 17 here"):
+    with pytest.raises(RejectedError, match="messageType 17"):
         world.run(pipeline)

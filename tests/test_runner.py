@@ -103,14 +103,14 @@ def test_key_and_enrollment_are_on_disk_before_the_first_byte_leaves(world):
 
     world.answers["PKIOperation"] = look
     world.run()
-    assert seen == [["enrollment.json", "key.pem"]]
+    assert seen == [["ca.pem", "enrollment.json", "key.pem"]]
 
 
 def test_an_ec_key_keeps_the_key_of_its_signer_too(world):
     world.answers["PKIOperation"] = GONE
     with pytest.raises(TransportError):
         world.run(world.pipeline(key=GivenKey(key=ec.generate_private_key(ec.SECP256R1()))))
-    assert world.kept == ["enrollment.json", "key.pem", "signer-key.pem"]
+    assert world.kept == ["ca.pem", "enrollment.json", "key.pem", "signer-key.pem"]
     assert "rsa-transport-key" in world.warnings
 
 
@@ -141,7 +141,7 @@ def test_a_key_that_can_be_had_again_is_not_copied(world):
     world.responder.knobs = Knobs(pending=9)
     with pytest.raises(PendingError):
         world.run(world.pipeline(key=Durable(key=world.key)))
-    assert world.kept == ["enrollment.json"]
+    assert world.kept == ["ca.pem", "enrollment.json"]
 
 
 # -- pending
@@ -169,7 +169,7 @@ def test_the_poll_limit_ends_in_pending_and_the_key_stays_private(world):
     error = caught.value
     assert (error.exit_code, error.polls, error.waited_s) == (3, 2, 180)
     assert error.transaction_id in (error.hint or "")
-    assert world.kept == ["enrollment.json", "key.pem"]
+    assert world.kept == ["ca.pem", "enrollment.json", "key.pem"]
     for file in world.state.path.rglob("*"):
         assert stat.S_IMODE(file.stat().st_mode) == (0o700 if file.is_dir() else 0o600)
     assert (world.events[-1].outcome, world.events[-1].exit_code) == ("pending", 3)
@@ -243,7 +243,7 @@ def test_a_forged_answer_to_a_poll_ends_the_run_and_keeps_the_key(world):
     with pytest.raises(TrustError) as caught:
         world.run()
     assert (caught.value.check, caught.value.exit_code) == ("signer", 5)
-    assert world.kept == ["enrollment.json", "key.pem"]
+    assert world.kept == ["ca.pem", "enrollment.json", "key.pem"]
     assert world.events[-1].outcome == "failed"
 
 
@@ -256,7 +256,7 @@ def test_an_interruption_while_polling_keeps_the_key(world):
     world.answers["PKIOperation", 2] = interrupt
     with pytest.raises(KeyboardInterrupt):
         world.run()
-    assert world.kept == ["enrollment.json", "key.pem"]
+    assert world.kept == ["ca.pem", "enrollment.json", "key.pem"]
 
 
 # -- no certificate
@@ -308,7 +308,7 @@ def test_a_request_whose_answer_is_lost_keeps_its_key(world):
     world.answers["PKIOperation"] = GONE
     with pytest.raises(TransportError):
         world.run()
-    assert world.kept == ["enrollment.json", "key.pem"]
+    assert world.kept == ["ca.pem", "enrollment.json", "key.pem"]
 
 
 def test_an_interruption_before_the_request_leaves_nothing(world):

@@ -229,6 +229,18 @@ def test_a_ca_that_changes_as_it_announced_is_followed(world):
     assert "ca-followed" in world.warnings
 
 
+def test_a_ca_that_was_followed_is_so_again_though_it_has_announced_another(world):
+    world.run()
+    for _ in range(2):
+        world.slept_s.append(365 * DAY_S * 0.8)
+        assert _again(world).action == "renewed"
+        world.responder.authority = world.responder.authority.next_ca(world.now())
+    plain = world.pipeline(renew=RenewOptions(message="pkcsreq"), signer=SelfSignedSigner())
+    for _ in range(2):
+        assert _again(world, plain, renew=True).action == "renewed"
+        assert "ca-followed" in world.warnings
+
+
 def test_a_ca_that_changes_without_a_word_is_refused(world):
     world.run()
     world.responder.authority = new_authority()

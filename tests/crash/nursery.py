@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import points
 from cryptography.hazmat.primitives.asymmetric import rsa
+from power_loss_recorder import Recorder, Step
 
 from scepflow.errors import ScepflowError
 from scepflow.events import RequestSent, Warned
@@ -67,7 +68,8 @@ class Job(msgspec.Struct, kw_only=True):
         root: the folder whose points count.
         at: the point at which it happens, from 1; 0 is never.
         among: only the points count that begin with this.
-        what: it is killed at that point (``kill``), the disk is full there (``full``), or from there on (``full-on``).
+        what: it is killed at that point (``kill``), the disk is full there (``full``), or from there on (``full-on``); or all is recorded (``record``).
+        outside: what is recorded apart, since it is not on the disk.
         kill_after_s: when it is killed from outside; 0 is never.
         largest_bytes: no file grows beyond; 0 is no limit.
         later_days: how far its clock is ahead.
@@ -81,6 +83,7 @@ class Job(msgspec.Struct, kw_only=True):
     at: int = 0
     among: str = ""
     what: str = "kill"
+    outside: list[str] = []
     kill_after_s: float = 0
     largest_bytes: int = 0
     later_days: float = 0
@@ -94,6 +97,7 @@ class Report(msgspec.Struct, kw_only=True):
     Attributes:
         killed: whether it was killed.
         points: the points that it reached.
+        steps: what was recorded.
         sent: message type and transaction id of every pki_message.
         warned: codes and texts of its warnings.
         ends: what each run did, or its error, and its exit code.
@@ -103,6 +107,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     killed: bool = False
     points: list[str] = []
+    steps: list[Step] = []
     sent: list[tuple[str, str]] = []
     warned: list[str] = []
     ends: list[tuple[str, int]] = []
@@ -207,7 +212,13 @@ def _live(job: Job, pipeline: Pipeline, tell: Callable[[str, object], None]) -> 
     try:
         if job.largest_bytes:
             resource.setrlimit(resource.RLIMIT_FSIZE, (job.largest_bytes, job.largest_bytes))
-        points.watch(job.root, _reach(job, tell))
+        if job.what == "record":
+            database = str(StateDirectory(Path(job.state)).journal.path)
+            recorder = Recorder(job.root, database=database, outside=job.outside, tell=tell)
+            recorder.watch()
+            tell = recorder.tell
+        else:
+            points.watch(job.root, _reach(job, tell))
         system = System(now=lambda: datetime.now(UTC) + timedelta(days=job.later_days))
         for _ in range(job.runs):
             tell("ends", _run(job, pipeline, tell, system))

@@ -27,6 +27,9 @@ _WRITING = os.O_WRONLY | os.O_RDWR
 _TAKES_ROOM = {"os.mkdir", "os.rename", "os.link"}
 _OTHERS = {"os.remove", "os.rmdir", "os.chmod"}
 _SQL = {"COMMIT", "INSERT", "UPDATE", "DELETE"}
+_EXTRA = "synchronous = EXTRA"
+COMMITTED = "sql committed"
+COMMITTED_AT_RISK = "sql committed, though a power loss may take it back"
 
 
 def no_room() -> OSError:
@@ -96,13 +99,17 @@ def _watch_content(reach: Reach) -> None:
 
 def _watch_journal(reach: Reach) -> None:
     class Watched(sqlite3.Connection):
+        committed = COMMITTED_AT_RISK
+
         def execute(self, sql, *values):
             word = sql.split(maxsplit=1)[0] if sql.strip() else ""
             if word in _SQL:
                 reach(f"sql {word}", sqlite3.OperationalError("database or disk is full"))
-            result = super().execute(sql.replace("synchronous = EXTRA", "synchronous = OFF"), *values)
+            if _EXTRA in sql:
+                self.committed = COMMITTED
+            result = super().execute(sql.replace(_EXTRA, "synchronous = OFF"), *values)
             if word == "COMMIT":
-                reach("sql committed", None)
+                reach(self.committed, None)
             return result
 
     connect = sqlite3.connect

@@ -12,7 +12,7 @@ import secrets
 import sys
 
 import pytest
-from flows import FLOWS
+from flows import FLOWS, exchange
 
 _RANDOM_KILLS = 12
 
@@ -30,7 +30,9 @@ def test_the_run_after_a_kill_finishes_what_was_begun(name, tmp_path, children, 
 
 
 def _kill_at_each_point(flow):
-    points = list(enumerate(flow.usual.points, start=1))[flow.own_points]
+    points = list(enumerate(flow.usual.points, start=1))
+    if flow.own_exchange:
+        points = points[exchange(flow.usual.points)]
     for at, point in points:
         flow.restore()
         assert flow.run(at=at).killed, f"point {at} was not reached: {point}"

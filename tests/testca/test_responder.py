@@ -518,6 +518,13 @@ def test_undefined_message_types_are_refused(connect, client_key, message_type):
     assert not client.responder.issued
 
 
+def test_a_message_type_that_it_shall_not_know_is_refused_and_no_other(connect, client_key):
+    client = connect(unknown=frozenset([MessageType.RENEWAL_REQ]))
+    csr = make_csr(client_key).public_bytes(Encoding.DER)
+    assert client.send(MessageType.RENEWAL_REQ, csr)[:2] == (PkiStatus.FAILURE, FailInfo.BAD_REQUEST)
+    assert client.send(MessageType.PKCS_REQ, csr)[0] == PkiStatus.SUCCESS
+
+
 def test_a_request_with_a_wrong_signature_is_refused(connect, client_key):
     client = connect()
     body = bytearray(captured(client, make_csr(client_key)))
