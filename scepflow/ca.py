@@ -7,6 +7,7 @@ a challenge.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from scepflow.engine import algorithms, queries, trust
@@ -14,12 +15,12 @@ from scepflow.engine.algorithms import Cipher, Digest, Security
 from scepflow.engine.capabilities import NONE
 from scepflow.engine.certificates import can_decrypt
 from scepflow.engine.fingerprints import parse_fingerprint
-from scepflow.errors import OptionError, ProtocolError, TransportError, TrustError
+from scepflow.errors import OptionError, ProtocolError, ScepflowError, TransportError, TrustError
 from scepflow.events import CaAuthenticated
 from scepflow.text import sanitise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from cryptography import x509
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuthenticatedCa",
+    "KnownCa",
     "ask_next_ca",
     "authenticate_ca",
     "authenticate_certificates",
     "fetch_certificates",
+    "recognise_ca",
 ]
 
 _LARGEST_BYTES = 1 << 20
@@ -46,11 +49,24 @@ _KEYED_BY_CHALLENGE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuthenticatedCa:
-    """A CA that passed, and the algorithms to speak to it with."""
+class KnownCa:
+    """A CA that passed.
+
+    Attributes:
+        capabilities: what it offers, or nothing where it does not say.
+        bundle: who it is.
+        certificates: what passed of GetCACert's answer, or stood in for it; in place of the answer, they lead to this bundle.
+    """
 
     capabilities: Capabilities
     bundle: Bundle
+    certificates: tuple[x509.Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthenticatedCa(KnownCa):
+    """A CA that passed, and the algorithms to speak to it with."""
+
     choice: Choice
 
 
@@ -76,14 +92,55 @@ def authenticate_ca(
         ProtocolError: it does not speak SCEP.
         OptionError: a file or fingerprint in ``[ca]`` cannot be used.
     """
+    ca = recognise_ca(options, connection, run, successors=successors)
+    choice = _choice(options, ca.capabilities)
+    for finding in choice.findings:
+        run.warn(finding.code, finding.text)
+    return AuthenticatedCa(
+        capabilities=ca.capabilities, bundle=ca.bundle, certificates=ca.certificates, choice=choice
+    )
+
+
+def recognise_ca(
+    options: CaOptions,
+    connection: Connection,
+    run: Run,
+    *,
+    successors: Sequence[x509.Certificate] = (),
+    kept: tuple[x509.Certificate, ...] = (),
+) -> KnownCa:
+    """Do as `authenticate_ca`, for a request that has been sent: its algorithms are chosen.
+
+    Args:
+        options: ``[ca]``.
+        connection: the way to the CA.
+        run: the run; it is told what was found.
+        successors: the certificates that the CA has announced.
+        kept: the CA's certificates from the time of the request. They stand in for an answer to GetCACert that
+            does not come, as long as the pins of today fit them; an answer that comes is what counts.
+
+    Raises:
+        TransportError, TrustError, ProtocolError, OptionError: as `authenticate_ca`.
+    """
     pins = _read_pins(options, run)
     capabilities, unanswered = _capabilities(options, connection)
-    certificates = _certificates(options, connection, run, pins) if options.fetch_certificates else ()
-    if unanswered:
-        run.warn("no-capabilities", f"GetCACaps failed: {unanswered}")
-    bundle = _followed(options, certificates, pins, run, successors=successors)
-    choice = _choice(options, capabilities)
-    for finding in (*bundle.findings, *choice.findings):
+    authenticate = partial(_followed, options, pins=pins, run=run, successors=successors)
+    certificates: tuple[x509.Certificate, ...] = ()
+    bundle: Bundle | None = None
+    try:
+        if options.fetch_certificates:
+            certificates = fetch_certificates(options, connection)
+    except (TransportError, ProtocolError) as error:
+        bundle = _as_kept(kept, authenticate, run, error)
+        certificates = kept if bundle else _in_file(pins, run, error)
+    if bundle is None:
+        if unanswered:
+            run.warn("no-capabilities", f"GetCACaps failed: {unanswered}")
+        bundle = authenticate(certificates)
+        certificates = tuple(
+            certificate for certificate in certificates if certificate in bundle.certificates
+        )
+    for finding in bundle.findings:
         run.warn(finding.code, finding.text)
     if options.password_envelope and not can_decrypt(bundle.recipient):
         run.warn("password-envelope", _KEYED_BY_CHALLENGE)
@@ -97,7 +154,7 @@ def authenticate_ca(
             capabilities=tuple(sorted(capabilities.names)),
         )
     )
-    return AuthenticatedCa(capabilities=capabilities, bundle=bundle, choice=choice)
+    return KnownCa(capabilities=capabilities, bundle=bundle, certificates=certificates)
 
 
 def ask_next_ca(options: CaOptions, connection: Connection, bundle: Bundle) -> queries.Answer[queries.NextCa]:
@@ -178,9 +235,9 @@ def _authenticate(
 def _followed(
     options: CaOptions,
     certificates: Sequence[x509.Certificate],
+    *,
     pins: _Pins,
     run: Run,
-    *,
     successors: Sequence[x509.Certificate],
 ) -> Bundle:
     """Compare with the pins, or where they do not fit, with what the CA that fitted has announced (RFC 8894 §4.7)."""
@@ -236,18 +293,30 @@ def fetch_certificates(options: CaOptions, connection: Connection) -> tuple[x509
     return queries.parse_ca_cert(connection.send(queries.ca_cert_request(options.url, options.identifier)))
 
 
-def _certificates(
-    options: CaOptions, connection: Connection, run: Run, pins: _Pins
-) -> tuple[x509.Certificate, ...]:
-    """Return what GetCACert gives; certificates from a file do where the server gives none (C-005)."""
-    response = connection.send(queries.ca_cert_request(options.url, options.identifier))
+def _as_kept(
+    kept: tuple[x509.Certificate, ...],
+    authenticate: Callable[[tuple[x509.Certificate, ...]], Bundle],
+    run: Run,
+    error: ScepflowError,
+) -> Bundle | None:
+    """Return the CA as it was at the request, or None if that is not kept or the pins of today do not fit it."""
+    if not kept:
+        return None
     try:
-        return queries.parse_ca_cert(response)
-    except (TransportError, ProtocolError) as error:
-        if not pins.anchors:
-            raise
-        run.warn("no-ca-certificate", f"GetCACert failed, the certificate file is used: {error.message}")
-        return pins.anchors
+        bundle = authenticate(kept)
+    except TrustError:
+        return None
+    run.warn("ca-kept", f"GetCACert failed, the CA is taken as it was at the request: {error.message}")
+    return bundle
+
+
+def _in_file(pins: _Pins, run: Run, error: TransportError | ProtocolError) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of a file, which do where the server answers and gives none (C-005)."""
+    is_silent = isinstance(error, TransportError) and error.status is None
+    if is_silent or not pins.anchors:
+        raise error
+    run.warn("no-ca-certificate", f"GetCACert failed, the certificate file is used: {error.message}")
+    return pins.anchors
 
 
 def _pin(written: str | None, run: Run, option: str) -> tuple[str | None, tuple[x509.Certificate, ...]]:

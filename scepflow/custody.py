@@ -22,19 +22,18 @@ from scepflow.engine.identity import Credential
 from scepflow.engine.trust import fingerprint
 from scepflow.errors import StateError
 from scepflow.faults import working
-from scepflow.private_files import explained, write_private
 from scepflow.records import CertificateFacts
+from scepflow.state import Folder
 from scepflow.text import sanitise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
     from scepflow.engine.enrollment import Enrollment
     from scepflow.pipeline.model import Pipeline
     from scepflow.records import AttemptRecord
     from scepflow.stages import PrivateKey, Run
-    from scepflow.state import Folder, PipelineState
+    from scepflow.state import PipelineState
 
 __all__ = ["Custody", "JournalKeeper", "facts_of"]
 
@@ -68,9 +67,15 @@ class JournalKeeper:
         """Write a private key, PKCS#8 in PEM."""
         self.folder.keep(name, _key_pem(key))
 
-    def take_keys(self, other: JournalKeeper) -> None:
-        """Keep the keys that another transaction has kept."""
-        for name in ("key.pem", "signer-key.pem"):
+    def keep_ca(self, certificates: tuple[x509.Certificate, ...]) -> None:
+        """Write the CA's certificates, unless they are kept or its files are named in ``[ca]``."""
+        content = _pem(certificates)
+        if content and content != self.folder.read("ca.pem"):
+            self.folder.keep("ca.pem", content)
+
+    def take_files(self, other: JournalKeeper) -> None:
+        """Keep the keys and the CA that another transaction has kept."""
+        for name in ("key.pem", "signer-key.pem", "ca.pem"):
             content = other.folder.read(name)
             if content:
                 self.folder.keep(name, content)
@@ -133,13 +138,23 @@ class Custody:
         Raises:
             StateError: the file is damaged.
         """
-        content = self.state.folder(transaction_id).read("certificate.pem")
-        if content is None:
-            return None
         try:
-            return tuple(x509.load_pem_x509_certificates(content))
+            return _certificates_in(self.state.folder(transaction_id), "certificate.pem")
         except ValueError:
             raise self._lost(transaction_id, "certificate.pem") from None
+
+    def ca(self, transaction_id: str) -> tuple[x509.Certificate, ...]:
+        """Return the CA's certificates from the time of a request; none when they are missing or damaged.
+
+        They passed then. Whether they pass now is for `scepflow.ca` to say: the pins may have changed.
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        try:
+            return _certificates_in(self.state.folder(transaction_id), "ca.pem") or ()
+        except ValueError:  # they only stand in for an answer of the CA
+            return ()
 
     def key(self, transaction_id: str, run: Run) -> PrivateKey:
         """Return the private key of an attempt; one that can be had again comes from its source.
@@ -209,8 +224,7 @@ class Custody:
         Raises:
             StateError: it cannot be written.
         """
-        pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
-        self.state.folder(transaction_id).keep("certificate.pem", pem)
+        self.state.folder(transaction_id).keep("certificate.pem", _pem(certificates))
 
     def keep_key(self, transaction_id: str, key: PrivateKey) -> None:
         """Write a private key, unless its source has it.
@@ -227,25 +241,18 @@ class Custody:
         Raises:
             StateError: the file is damaged.
         """
-        with explained(self._next_ca):
-            content = self._next_ca.read_bytes() if self._next_ca.exists() else b""
         try:
-            return tuple(x509.load_pem_x509_certificates(content)) if content else ()
+            return _certificates_in(Folder(self.state.path), "next-ca.pem") or ()
         except ValueError:
-            raise StateError(f"{self._next_ca} is damaged", hint="remove it") from None
+            raise StateError(f"{self.state.path / 'next-ca.pem'} is damaged", hint="remove it") from None
 
-    def keep_successors(self, certificates: Sequence[x509.Certificate]) -> None:
+    def keep_successors(self, certificates: Iterable[x509.Certificate]) -> None:
         """Write what the CA has announced.
 
         Raises:
             StateError: it cannot be written.
         """
-        with explained(self._next_ca):
-            write_private(self._next_ca, b"".join(c.public_bytes(Encoding.PEM) for c in certificates))
-
-    @property
-    def _next_ca(self) -> Path:
-        return self.state.path / "next-ca.pem"
+        Folder(self.state.path).keep("next-ca.pem", _pem(certificates))
 
     def _kept_key(self, transaction_id: str, name: str) -> PrivateKey | None:
         content = self.state.folder(transaction_id).read(name)
@@ -258,6 +265,16 @@ class Custody:
     def _lost(self, transaction_id: str, name: str) -> StateError:
         path = self.state.folder(transaction_id).path / name
         return StateError(f"{path} is missing or damaged", hint=f"restore it from a backup; {_AGAIN}")
+
+
+def _certificates_in(folder: Folder, name: str) -> tuple[x509.Certificate, ...] | None:
+    """Return the certificates in a file, or None when it is not there; raises ValueError for a damaged one."""
+    content = folder.read(name)
+    return None if content is None else tuple(x509.load_pem_x509_certificates(content))
+
+
+def _pem(certificates: Iterable[x509.Certificate]) -> bytes:
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
 def _key_pem(key: PrivateKey) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scepflow.ca import ask_next_ca, authenticate_ca
+from scepflow.ca import ask_next_ca, authenticate_ca, recognise_ca
 from scepflow.custody import Custody, JournalKeeper
 from scepflow.engine.enrollment import Enrollment
 from scepflow.engine.identity import Credential
@@ -20,7 +20,7 @@ from scepflow.transaction import Since, Transaction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scepflow.ca import AuthenticatedCa
+    from scepflow.ca import AuthenticatedCa, KnownCa
     from scepflow.engine.enrollment import Issued
     from scepflow.events import Event
     from scepflow.pipeline.model import Pipeline
@@ -102,7 +102,7 @@ class Obtaining:
         try:
             request = transaction.request(key)
             with connected(self.pipeline.transport, run) as connection:
-                ca = self._ca(connection, run)
+                ca = self._ca(connection, keeper)
                 enrollment = transaction.enrollment(ca, request)
                 try:
                     issued = transaction.carry_through(enrollment, connection)
@@ -113,7 +113,7 @@ class Obtaining:
                         "renewal-refused", f"RenewalReq failed, PKCSReq is sent instead: {error.message}"
                     )
                     first, (transaction, keeper) = keeper, self._transaction(run, purpose)
-                    keeper.take_keys(first)
+                    keeper.take_files(first)
                     self._close(first.transaction_id, "abandoned")
                     enrollment = transaction.enrollment(ca, request, message_type=MessageType.PKCS_REQ)
                     issued = transaction.carry_through(enrollment, connection)
@@ -125,24 +125,39 @@ class Obtaining:
                 keeper.folder.discard()
         return _received(keeper.transaction_id, request.key, issued)
 
-    def _ca(self, connection: Connection, run: Run) -> AuthenticatedCa:
-        """Authenticate the CA; a renewal also asks for the one that will follow it, so that its change stops nothing."""
+    def _ca(self, connection: Connection, keeper: JournalKeeper) -> AuthenticatedCa:
+        """Authenticate the CA, and keep what it is before it is asked for anything."""
         known = self.custody.successors()
-        ca = authenticate_ca(self.pipeline.ca, connection, run, successors=known)
-        options = self.pipeline.ca
+        ca = authenticate_ca(self.pipeline.ca, connection, keeper.run, successors=known)
+        self._note(ca, connection, keeper)
+        return ca
+
+    def _ca_again(self, connection: Connection, keeper: JournalKeeper) -> KnownCa:
+        """Do as `_ca` for a request that has been sent; where the CA does not say what it is, what was kept counts."""
+        known, kept = self.custody.successors(), self.custody.ca(keeper.transaction_id)
+        ca = recognise_ca(self.pipeline.ca, connection, keeper.run, successors=known, kept=kept)
+        self._note(ca, connection, keeper)
+        return ca
+
+    def _note(self, ca: KnownCa, connection: Connection, keeper: JournalKeeper) -> None:
+        """Keep what the CA is; a renewal also asks for the one that will follow it, so that its change stops nothing."""
+        keeper.keep_ca(ca.certificates)
+        options, run = self.pipeline.ca, keeper.run
         if not (run.previous and ca.capabilities.next_ca and options.fetch_certificates):
-            return ca
+            return
         try:
             announced = ask_next_ca(options, connection, ca.bundle).value
         except TransportError:
-            return ca  # there is none yet
+            return  # there is none yet
         except (ProtocolError, TrustError) as error:
             run.warn("next-ca", f"the next CA that was announced is not believed: {error.message}")
-            return ca
+            return
+        known = self.custody.successors()
+        followed = [certificate for certificate in known if certificate in ca.bundle.anchors]
+        successors = dict.fromkeys((*followed, *announced.certificates))
         # Without a signer a check was turned off: what becomes a trust anchor has passed them all.
-        if announced.signer and set(announced.certificates) != set(known):
-            self.custody.keep_successors(announced.certificates)
-        return ca
+        if announced.signer and successors.keys() != set(known):
+            self.custody.keep_successors(successors)
 
     def _may_be_plain(self, enrollment: Enrollment, error: ScepflowError) -> bool:
         """Return whether a renewal may be asked once more, as PKCSReq: the server answered, and not by a decision."""
@@ -186,7 +201,7 @@ class Obtaining:
         keeper.sent = True
         snapshot = self.custody.snapshot(attempt.transaction_id)
         with connected(self.pipeline.transport, run) as connection:
-            ca = self._ca(connection, run)
+            ca = self._ca_again(connection, keeper)
             enrollment = Enrollment.restore(
                 snapshot,
                 key=self.custody.signing_key(attempt.transaction_id, snapshot, run),

@@ -9,7 +9,14 @@ from datetime import datetime
 
 import msgspec
 
-__all__ = ["AttemptRecord", "CertificateFacts", "DeliveryRecord", "Happening", "PipelineRecord"]
+__all__ = [
+    "AttemptRecord",
+    "CertificateFacts",
+    "DeliveryRecord",
+    "Happening",
+    "PipelineRecord",
+    "RefusalRecord",
+]
 
 
 class CertificateFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,8 +73,8 @@ class DeliveryRecord(msgspec.Struct, frozen=True, kw_only=True):
         sink: name of its table.
         options: digest of its options at that time.
         at: when, aware UTC.
-        error: why it failed, or None when it delivered.
-        tries: how often it was tried.
+        error: why it failed, or that it has not got it yet, or None when it delivered.
+        tries: how often it was tried, 0 or more.
     """
 
     sink: str
@@ -75,6 +82,30 @@ class DeliveryRecord(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     error: str | None
     tries: int
+
+
+class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the CA has rejected, and shall not be asked again as long as nothing changes.
+
+    Attributes:
+        asked: digest of all that made the request.
+        purpose: ``enrollment`` or ``renewal``; the one does not stand in the way of the other.
+        at: when, aware UTC.
+        exit_code: of the run that was told.
+        fail_info: the failInfo number, 0 or more, or None when the CA gave none.
+        fail_info_text: the CA's own words, sanitised, or "".
+        message: the rejection in words.
+        hint: what to do about it, or "".
+    """
+
+    asked: str
+    purpose: str
+    at: datetime
+    exit_code: int
+    fail_info: int | None
+    fail_info_text: str
+    message: str
+    hint: str
 
 
 class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,12 +119,13 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
         renew_at: when that is due, aware UTC, or None.
         open: the attempt that the CA has not decided, or None.
         deliveries: of the current certificate, by sink.
-        outcome: of the latest run that did anything: issued, renewed, delivered, pending, rejected, failed; or "".
+        outcome: of the latest run that did anything: issued, renewed, delivered, degraded, rolled-back, unchanged
+            (after one that failed), pending, rejected, failed; or "".
         exit_code: of that run.
         message: its error, or "".
         hint: what to do about it, or "".
         ended_at: when it ended, aware UTC, or None.
-        refused: digest of what was asked when the CA rejected it, or None.
+        refused: what the CA has rejected since the current certificate was issued, or None.
     """
 
     place: str
@@ -108,7 +140,7 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     hint: str = ""
     ended_at: datetime | None = None
-    refused: str | None = None
+    refused: RefusalRecord | None = None
 
 
 class Happening(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
     STATE-DIR/journal.sqlite3
     STATE-DIR/NAME-1a2b3c4d/lock
-    STATE-DIR/NAME-1a2b3c4d/TRANSACTION-ID/{key,signer-key,certificate}.pem, enrollment.json
+    STATE-DIR/NAME-1a2b3c4d/TRANSACTION-ID/{key,signer-key,ca,certificate}.pem, enrollment.json
 
 A folder lives as long as the journal says that its attempt is sent or issued;
 any other is a leftover of a crash. The state is the machine's, the pipeline
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Folder", "PipelineState", "StateDirectory", "default_state_path"]
 
-_UNTIL_ANSWERED = ("enrollment.json", "signer-key.pem")
+_UNTIL_ANSWERED = ("enrollment.json", "signer-key.pem", "ca.pem")
 """What an attempt needs until its certificate has come; the request carries the challenge."""
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -261,7 +261,7 @@ class Transaction:
             event = self._poll(enrollment, connection, delays_s)
         if isinstance(event, Issued):
             return event
-        raise _rejected(event)
+        raise _rejected(event, bare=self.run.renewal and not enrollment.channel.challenge_password)
 
     def _resumed(self, delays_s: Iterator[float]) -> tuple[bool, Iterator[float]]:
         """Return whether a poll is due now, and the delays that are left of the poller's."""
@@ -405,7 +405,18 @@ _REJECTION_HINTS = {
 }
 
 
-def _rejected(event: Rejected) -> RejectedError:
+_BARE_RENEWAL_HINT = (
+    "does the CA want the challenge in a renewal as well (challenge_in_renewal in [csr]), or is it too early?"
+)
+
+
+def _rejected(event: Rejected, *, bare: bool) -> RejectedError:
+    """Return the error for a rejection.
+
+    Args:
+        event: what the CA answered.
+        bare: whether it was a renewal, which brought no challenge.
+    """
     name = fail_info_name(event.fail_info)
     number = "" if event.fail_info is None else f" (failInfo {event.fail_info})"
     said = f': "{event.fail_info_text}"' if event.fail_info_text else ""
@@ -414,5 +425,5 @@ def _rejected(event: Rejected) -> RejectedError:
         fail_info=event.fail_info,
         fail_info_text=event.fail_info_text,
         transaction_id=event.transaction_id,
-        hint=_REJECTION_HINTS.get(name),
+        hint=_BARE_RENEWAL_HINT if bare and name == "badRequest" else _REJECTION_HINTS.get(name),
     )

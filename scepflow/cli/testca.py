@@ -43,6 +43,11 @@ _EC_ALONE = (
 @click.option("--reject", type=click.Choice(REJECTIONS), help="Reject every request for this reason.")
 @click.option("--reject-text", default="", help="The reason in words (failInfoText).")
 @click.option(
+    "--refuse-renewal-req",
+    is_flag=True,
+    help="Reject RenewalReq like a server that does not know it; a renewal by PKCSReq is served.",
+)
+@click.option(
     "--days", type=click.FloatRange(min=0, min_open=True), default=365.0, help="Lifetime of certificates."
 )
 @click.option(
@@ -69,6 +74,7 @@ def testca(
     pending: int,
     reject: str | None,
     reject_text: str,
+    refuse_renewal_req: bool,
     days: float,
     key: KeyType,
     ra: bool,
@@ -82,6 +88,7 @@ def testca(
     """
     if key == "ec-p256" and not (ra or challenge):
         raise click.UsageError(_EC_ALONE)
+    from scepflow.engine.messages import MessageType
     from scepflow.testca import FailInfo, Knobs
 
     knobs = Knobs(
@@ -90,6 +97,7 @@ def testca(
         pending=pending,
         reject=FailInfo(REJECTIONS.index(reject)) if reject else None,
         reject_text=reject_text,
+        unknown=frozenset([MessageType.RENEWAL_REQ] if refuse_renewal_req else []),
         days=days,
     )
     authority = _open(directory, key=key, ra=ra)

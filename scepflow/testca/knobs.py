@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from scepflow.engine.algorithms import Cipher, Digest
     from scepflow.engine.identity import SigningIdentity
-    from scepflow.engine.messages import FailInfo, PkiStatus
+    from scepflow.engine.messages import FailInfo, MessageType, PkiStatus
 
 __all__ = ["CAPABILITIES", "Knobs", "Reply"]
 
@@ -68,6 +68,7 @@ class Knobs:
         pending: answers PENDING before the decision, 0 or more: the first answer and all polls but the last.
         reject: failInfo with which every enrollment is rejected, or None.
         reject_text: failInfoText that goes with it, or "".
+        unknown: kinds of message that are rejected with badRequest, as by a server that does not know them.
         capabilities: body of GetCACaps as it is sent, line ends included.
         content_cipher: cipher of replies, or None for the request's.
         digest: digest of replies, or None for the request's.
@@ -83,6 +84,7 @@ class Knobs:
     pending: int = 0
     reject: FailInfo | None = None
     reject_text: str = ""
+    unknown: frozenset[MessageType] = frozenset()
     capabilities: str = CAPABILITIES
     content_cipher: Cipher | None = None
     digest: Digest | None = None

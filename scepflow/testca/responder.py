@@ -199,7 +199,7 @@ class Responder:
             MessageType.GET_CRL: self._get_crl,
         }
         answer = answers.get(request.message_type)
-        if answer is None:  # S-092
+        if answer is None or request.message_type in self.knobs.unknown:  # S-092
             raise _RefusedError(FailInfo.BAD_REQUEST, f"messageType {request.message_type} is not defined")
         if not isinstance(request.certificate.public_key(), rsa.RSAPublicKey) and not self.knobs.challenge:
             raise _RefusedError(
