@@ -6,6 +6,7 @@ Must never hold: how it is stored, or what follows from it.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -17,6 +18,8 @@ __all__ = [
     "PipelineRecord",
     "RefusalRecord",
 ]
+
+_Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class CertificateFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +38,8 @@ class CertificateFacts(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str
     serial: str
     fingerprint: str
-    not_before: datetime
-    not_after: datetime
+    not_before: _Moment
+    not_after: _Moment
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,17 +56,26 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
         pending: whether the CA has said that it will decide.
         message_type: such as ``PKCSReq``.
         certificate: what was issued, or None.
+        ended_at: when it was issued, rejected or given up, aware UTC, or None.
+        resent: how often its request was sent once more, 0 or more.
     """
 
     transaction_id: str
     purpose: str
     status: str
-    begun_at: datetime
-    asked_at: datetime
+    begun_at: _Moment
+    asked_at: _Moment
     polls: int
     pending: bool
     message_type: str
     certificate: CertificateFacts | None
+    ended_at: _Moment | None = None
+    resent: int = 0
+
+    @property
+    def issued_at(self) -> datetime | None:
+        """When the CA issued the certificate, as far as it is known: of one that was adopted it is not."""
+        return None if self.purpose == "adoption" else self.ended_at
 
 
 class DeliveryRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +91,7 @@ class DeliveryRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     sink: str
     options: str
-    at: datetime
+    at: _Moment
     error: str | None
     tries: int
 
@@ -100,7 +112,7 @@ class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     asked: str
     purpose: str
-    at: datetime
+    at: _Moment
     exit_code: int
     fail_info: int | None
     fail_info_text: str
@@ -132,14 +144,14 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     file: str
     current: AttemptRecord | None = None
-    renew_at: datetime | None = None
+    renew_at: _Moment | None = None
     open: AttemptRecord | None = None
     deliveries: dict[str, DeliveryRecord] = {}  # msgspec makes a new one each time
     outcome: str = ""
     exit_code: int = 0
     message: str = ""
     hint: str = ""
-    ended_at: datetime | None = None
+    ended_at: _Moment | None = None
     refused: RefusalRecord | None = None
 
 
@@ -153,7 +165,7 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
         text: in words, sanitised.
     """
 
-    at: datetime
+    at: _Moment
     pipeline: str
     kind: str
     text: str

@@ -42,8 +42,8 @@ class Standing:
 def standing_of(record: PipelineRecord, now: datetime) -> Standing:
     """Return how a pipeline stands.
 
-    Where several things are open, the most urgent gives the state: a person must look, a
-    sink is behind, the CA decides, it has rejected, the certificate is over or due.
+    Where several things are open, the most urgent gives the state: a person must look, the certificate is over
+    (whatever is under way), a sink is behind, the CA decides, it has rejected, the certificate is due.
 
     Args:
         record: what the journal knows.
@@ -63,11 +63,13 @@ def _open_ends(record: PipelineRecord, now: datetime) -> Iterator[Standing]:
     valid = facts is not None and facts.not_after > now
     if valid:
         yield from _behind(record)
-    if record.open:
+    state: State = "due" if valid else "expired" if facts else "new"
+    if record.open and state == "expired":
+        yield Standing(state=state, then=f"{record.open.purpose} pending: {_poll(record, record.open)}")
+    elif record.open:
         yield Standing(state="pending", then=_poll(record, record.open))
     elif not valid or (record.renew_at and record.renew_at <= now):
-        state: State = "due" if valid else "expired" if facts else "new"
-        yield _refused(record, now, for_ever=not valid) or Standing(state=state, then=_attempt(record, state))
+        yield _refused(record, now, state) or Standing(state=state, then=_attempt(record, state))
 
 
 def _behind(record: PipelineRecord) -> Iterator[Standing]:
@@ -76,7 +78,7 @@ def _behind(record: PipelineRecord) -> Iterator[Standing]:
     if failed:
         said = ", ".join(f"{delivery.sink} ({_line(delivery.error or '')})" for delivery in failed)
         yield Standing(state="degraded", then=f"the next run delivers again to {said}")
-    elif not record.deliveries:
+    elif not record.deliveries:  # of a journal from before sinks were noted beforehand
         yield Standing(state="degraded", then="the next run delivers it: the last one did not come to that")
 
 
@@ -91,30 +93,41 @@ def _poll(record: PipelineRecord, attempt: AttemptRecord) -> str:
     return f"{said}: {_trouble(record)}" if _failed(record) else said
 
 
-def _refused(record: PipelineRecord, now: datetime, *, for_ever: bool) -> Standing | None:
-    """Return what the CA has rejected and is not asked again, if that is how the last run ended."""
-    if record.refused is None or record.outcome != "rejected":
+def _refused(record: PipelineRecord, now: datetime, state: State) -> Standing | None:
+    """Return what the CA has rejected and is not asked again, if that is how the last run ended.
+
+    A rejected renewal is asked again after a while. It holds up no enrollment, to which an expired certificate leads;
+    one that was rejected after its end was to be renewed nevertheless.
+    """
+    refusal = record.refused
+    if refusal is None or record.outcome != "rejected":
         return None
-    until = (record.ended_at or now) + RENEWAL_RETRY
-    if not for_ever and until <= now:
-        return None
-    when = "" if for_ever else f"on {until:%Y-%m-%d %H:%M} UTC, "
+    when = ""
+    if refusal.purpose == "renewal":
+        facts, until = record.current.certificate if record.current else None, refusal.at + RENEWAL_RETRY
+        leads_to_enrollment = state == "expired" and facts is not None and refusal.at < facts.not_after
+        if leads_to_enrollment or not refusal.at <= now < until:
+            return None
+        when = f"on {until:%Y-%m-%d %H:%M} UTC, "
     again = f"asked again {when}when the pipeline or its challenge changes, or with `scepflow run --again`"
-    return Standing(state="rejected", then=_joined([_trouble(record), again]))
+    word: State = "expired" if state == "expired" and refusal.purpose == "renewal" else "rejected"
+    return Standing(state=word, then=_joined([_trouble(record), again]))
 
 
 def _attempt(record: PipelineRecord, state: State) -> str:
-    if record.outcome in ("failed", "rejected"):
-        return f"the next run tries again: {_trouble(record)}"
-    does = {"due": "renews it", "expired": "asks for a new one", "new": "enrolls"}
-    return f"the next run {does[state]}"
+    does = {"due": "renews it", "expired": "asks for a new one", "new": "enrolls"}[state]
+    if record.outcome not in ("failed", "rejected"):
+        return f"the next run {does}"
+    if state == "expired" and record.outcome == "rejected":
+        return f"the next run {does}; the latest request was rejected: {_trouble(record)}"
+    return f"the next run tries again: {_trouble(record)}"
 
 
 def _failed(record: PipelineRecord) -> bool:
     """Return whether the last run failed, and nothing has been sent since by one that was killed."""
-    if record.outcome != "failed" or record.ended_at is None:
-        return False
-    return record.open is None or record.open.asked_at <= record.ended_at
+    if record.outcome != "failed" or record.open is None:
+        return record.outcome == "failed"
+    return record.ended_at is not None and record.open.asked_at <= record.ended_at
 
 
 def _trouble(record: PipelineRecord) -> str:

@@ -3,9 +3,12 @@
     STATE-DIR/journal.sqlite3
     STATE-DIR/NAME-1a2b3c4d/lock
     STATE-DIR/NAME-1a2b3c4d/TRANSACTION-ID/{key,signer-key,ca,certificate}.pem, enrollment.json
+    STATE-DIR/unknown/NAME-1a2b3c4d/TRANSACTION-ID
 
-A folder lives as long as the journal says that its attempt is sent or issued;
-any other is a leftover of a crash. The state is the machine's, the pipeline
+A folder lives as long as the journal says that its attempt is sent or issued. Of
+those that it does not know, one without a certificate and with no request that may
+have left is a leftover of a crash; any other is of a journal that is lost, and moves
+to ``unknown``. The state is the machine's, the pipeline
 file is the human's. Must never hold: a key in a file that others can read, or
 anything the pipeline file decides.
 """
@@ -14,14 +17,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scepflow.errors import LockedError
+from scepflow.errors import LockedError, StateError
 from scepflow.journal import Journal
-from scepflow.private_files import explained, make_folders, write_private
+from scepflow.private_files import check_owned, explained, make_folders, sync_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +35,9 @@ __all__ = ["Folder", "PipelineState", "StateDirectory", "default_state_path"]
 
 _UNTIL_ANSWERED = ("enrollment.json", "signer-key.pem", "ca.pem")
 """What an attempt needs until its certificate has come; the request carries the challenge."""
+
+_UNSENT, _SENT = "unsent.json", "enrollment.json"
+"""The request, until the journal knows that it is about to leave, and from then on."""
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -93,6 +100,8 @@ class StateDirectory:
         folder, holder = self.path / place, self.path / place / "holder"
         with explained(folder):
             make_folders(folder)
+            for owned in (self.path, folder):
+                check_owned(owned)
             lock = FileLock(folder / "lock", timeout=0, mode=0o600)
             try:
                 lock.acquire()
@@ -106,7 +115,8 @@ class StateDirectory:
                 write_private(holder, f"pid {os.getpid()}, since {now:%Y-%m-%d %H:%M:%S} UTC".encode())
             self.journal.enter(place, name=name, file=str(pipeline_file))
             state = PipelineState(self.journal, folder)
-            state.sweep()
+            for path in state.sweep():
+                self.journal.tell(place, "set-aside", state.why_aside(path), at=now)
             yield state
         finally:
             with contextlib.suppress(OSError):
@@ -128,21 +138,28 @@ class PipelineState:
     Args:
         journal: the state directory's.
         path: the pipeline's folder.
+
+    Attributes:
+        set_aside: where folders have gone that the journal does not know.
     """
 
     def __init__(self, journal: Journal, path: Path) -> None:
         self.journal = journal
         self.path = path
         self.place = path.name
+        self.set_aside: tuple[Path, ...] = ()
 
     def folder(self, transaction_id: str) -> Folder:
         """Return the place for the files of one attempt.
 
         Raises:
-            ValueError: the transaction id is not fit to name a folder.
+            StateError: the transaction id is not fit to name a folder, so that scepflow has not written it.
         """
         if not _FOLDER_NAME.fullmatch(transaction_id):
-            raise ValueError(f"not a transaction id: {transaction_id!r}")
+            raise StateError(
+                f"{self.journal.path} is damaged: {self.place} has what is not a transaction id: {transaction_id!r}",
+                hint="restore it from a backup",
+            )
         return Folder(self.path / transaction_id)
 
     def salt(self, random_bytes: Callable[[int], bytes]) -> bytes:
@@ -157,21 +174,57 @@ class PipelineState:
                 write_private(path, random_bytes(32))
             return path.read_bytes()
 
-    def sweep(self) -> None:
-        """Remove the folders of attempts that have ended or never began, and the requests that have been answered."""
+    def sweep(self) -> tuple[Path, ...]:
+        """Remove the folders of attempts that have ended or never began, and the requests that have been answered.
+
+        Returns:
+            Where folders have gone that the journal does not know though they hold what it should know of.
+
+        Raises:
+            StateError: a folder cannot be moved.
+        """
         status = {attempt.transaction_id: attempt.status for attempt in self.journal.attempts(self.place)}
-        for path in self.path.iterdir():
+        aside: list[Path] = []
+        for path in list(self.path.iterdir()):
             if not path.is_dir() or path.is_symlink():
                 continue
             folder = Folder(path)
             match status.get(path.name):
                 case "sent":
-                    pass
+                    folder.confirm()
                 case "issued":  # here and not where it was issued: the process may have ended in between
                     for name in _UNTIL_ANSWERED:
                         folder.forget(name)
+                case None if folder.was_known:
+                    aside.append(self._move_aside(path))
                 case _:
                     folder.discard()
+        self.set_aside += tuple(aside)
+        return tuple(aside)
+
+    def _move_aside(self, path: Path) -> Path:
+        folder = self.path.parent / "unknown" / self.place
+        names = itertools.chain([path.name], (f"{path.name}-{number}" for number in itertools.count(2)))
+        target = next(folder / name for name in names if not (folder / name).exists())
+        with explained(target):
+            make_folders(folder)
+            path.rename(target)
+            for changed in (folder, self.path):
+                sync_folder(changed)
+        return target
+
+    def why_aside(self, path: Path) -> str:
+        """Return why a folder was moved, and what to do with it, one line."""
+        issued = (path / "certificate.pem").exists()
+        use = (
+            f"take it in with `scepflow run --adopt {path / 'certificate.pem'} {path / 'key.pem'}`"
+            if issued
+            else ""
+        )
+        ways = [f"move it back once {self.journal.path} is restored from a backup", use, "or remove it"]
+        return (
+            f"the journal does not know {path.name}, which is kept in {path}: {', '.join(filter(None, ways))}"
+        )
 
 
 class Folder:
@@ -205,6 +258,25 @@ class Folder:
                 return (self.path / name).read_bytes()
             except FileNotFoundError:
                 return None
+
+    def keep_unsent(self, request: bytes) -> None:
+        """Write a request of which the journal does not know so far."""
+        self.keep(_UNSENT, request)
+
+    def confirm(self) -> None:
+        """Note that the journal knows of the request.
+
+        Raises:
+            StateError: that cannot be written.
+        """
+        with explained(self.path / _SENT), contextlib.suppress(FileNotFoundError):
+            (self.path / _UNSENT).rename(self.path / _SENT)
+            sync_folder(self.path)
+
+    @property
+    def was_known(self) -> bool:
+        """Whether the journal has known of it: a request may have left, or a certificate has come."""
+        return any((self.path / name).exists() for name in (_SENT, "certificate.pem"))
 
     def forget(self, name: str) -> None:
         """Remove one file that is not needed any more, if it is there."""

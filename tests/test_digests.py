@@ -1,13 +1,16 @@
 """Digests tell whether something has changed, and nothing else."""
 
 import os
+import subprocess
 import sys
+from typing import Any
 
 import pytest
 
-from scepflow.digests import asked_digest, sink_digest
+from scepflow.digests import _contents, asked_digest, sink_digest
 from scepflow.options import PathTemplate, Secret
 from scepflow.pipeline import RenewOptions
+from scepflow.stages import CsrBuilder, OutputSink
 from scepflow_bundled.csr import SubjectCsrBuilder
 from scepflow_bundled.file_sink import FileSink
 from scepflow_bundled.keys import FileKeySource
@@ -95,5 +98,76 @@ def test_a_command_that_gives_a_secret_is_not_run(world):
     assert not mark.exists()
 
 
+SET = """
+from scepflow.digests import sink_digest
+from scepflow.stages import OutputSink
+class Tagged(OutputSink, frozen=True, kw_only=True, tag="tagged"):
+    names: frozenset[str]
+print(sink_digest(Tagged(names=frozenset({"a", "b", "c", "d", "e"}))))
+"""
+
+
+def test_a_digest_is_the_same_in_every_process_though_the_order_of_a_set_is_not():
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", SET],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(digests) == 1
+
+
+def test_values_of_different_kinds_have_different_digests():
+    class Odd(OutputSink, frozen=True, kw_only=True, tag="odd"):
+        value: Any
+
+    values = (
+        None,
+        "None",
+        True,
+        1,
+        "1",
+        "",
+        [],
+        {},
+        ["a", "b"],
+        frozenset(["a", "b"]),
+        Secret({"env": "A"}),
+        "env A",
+    )
+    assert len({sink_digest(Odd(value=value)) for value in values}) == len(values)
+
+
+@pytest.mark.parametrize("option", ["signing_certificate", "encryption_certificate"])
+def test_what_is_asked_is_another_when_a_certificate_changes_that_the_ca_is_pinned_by(world, option):
+    path = world.directory / "sign.pem"
+    path.write_text("one")
+    first = _asked(world, ca={option: "sign.pem"})
+    path.write_text("two")
+    assert _asked(world, ca={option: "sign.pem"}) != first
+
+
+def test_what_is_asked_is_another_when_a_secret_changes_that_stands_deep_in_an_option(world):
+    class Deep(CsrBuilder, frozen=True, kw_only=True, tag="deep"):
+        value: Any
+
+    path = world.directory / "deep"
+    for value in ({"a": [Secret({"file": "deep"})]}, (PathTemplate("deep"),)):
+        path.write_text("one")
+        first = _asked(world, csr=Deep(value=value))
+        path.write_text("two")
+        assert _asked(world, csr=Deep(value=value)) != first
+
+
 def test_without_the_salt_a_challenge_cannot_be_tried_out(world):
     assert _asked(world, csr=_csr("hush")) != _asked(world, csr=_csr("hush"), salt=bytes(31) + b"\1")
+
+
+def test_a_file_that_reading_would_empty_or_wait_for_is_left_alone(tmp_path):
+    """Nobody writes to this FIFO, so that to read it would take for ever."""
+    os.mkfifo(tmp_path / "fifo")
+    for value in (Secret({"file": "fifo"}), PathTemplate("fifo")):
+        assert list(_contents(value, tmp_path)) == [b"a stream"]

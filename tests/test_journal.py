@@ -11,8 +11,9 @@ from datetime import timedelta, timezone
 import pytest
 
 from scepflow.errors import StateError
-from scepflow.journal import Journal
-from scepflow.records import CertificateFacts
+from scepflow.journal import OWED, Journal
+from scepflow.journal_schema import MIGRATIONS
+from scepflow.records import CertificateFacts, RefusalRecord
 from scepflow.testing import NOW
 
 HOUR = timedelta(hours=1)
@@ -39,6 +40,18 @@ def _facts(number=1):
         not_before=NOW,
         not_after=NOW + timedelta(days=365),
     )
+
+
+REFUSAL = RefusalRecord(
+    asked="ab",
+    purpose="renewal",
+    at=NOW,
+    exit_code=72,
+    fail_info=2,
+    fail_info_text="too early",
+    message="the CA rejected it",
+    hint="is it too early?",
+)
 
 
 def _begin(journal, transaction_id, at=NOW, purpose="enrollment"):
@@ -143,6 +156,87 @@ def test_a_migration_that_another_process_has_done_is_not_done_again(entered):
     assert _version(entered) == VERSION + 1
 
 
+class First(Journal):
+    """The first version."""
+
+    migrations = MIGRATIONS[:1]
+
+
+def test_a_journal_of_the_first_version_keeps_its_rejections_and_the_order_of_use(tmp_path):
+    first = First(tmp_path / "journal.sqlite3")
+    rows = [("held", "x1"), ("told", "x2"), ("back", "b1")]
+    with first._writing() as db:
+        for name, current in rows:
+            db.execute(
+                "INSERT INTO pipeline (place, name, file, current, refused) VALUES (?, ?, ?, ?, ?)",
+                (name, name, f"/etc/{name}.toml", current, None if name == "back" else "ab"),
+            )
+        db.execute(
+            "UPDATE pipeline SET outcome = 'rejected', exit_code = 72, message = 'no', hint = 'why' WHERE place = 'held'"
+        )
+        db.execute(
+            "UPDATE pipeline SET outcome = 'failed', exit_code = 4, message = 'gone' WHERE place = 'told'"
+        )
+        attempts = [("held", "x1", "rejected"), ("told", "x2", "rejected")]
+        attempts += [
+            ("back", name, status) for name, status in (("b0", "issued"), ("b1", "issued"), ("b2", "issued"))
+        ]
+        for place, name, status in attempts:
+            db.execute(
+                "INSERT INTO attempt (place, transaction_id, purpose, status, begun_at, asked_at, message_type, ended_at)"
+                " VALUES (?, ?, 'renewal', ?, ?, ?, 'PKCSReq', ?)",
+                (place, name, status, *[NOW.isoformat()] * 3),
+            )
+    journal = Journal(first.path)
+    refusal = journal.pipeline("held").refused
+    assert (refusal.asked, refusal.purpose, refusal.at) == ("ab", "renewal", NOW)
+    assert (refusal.exit_code, refusal.fail_info, refusal.message, refusal.hint) == (72, 2, "no", "why")
+    refusal = journal.pipeline("told").refused
+    assert (refusal.exit_code, refusal.fail_info, refusal.message) == (2, None, "the CA rejected the request")
+    assert journal.pipeline("back").refused is None
+    assert journal.before_current("back").transaction_id == "b0"
+    journal.begin("back", "b3", purpose="renewal", message_type="PKCSReq", at=NOW)
+    journal.issue("back", "b3", _facts(), at=NOW, renew_at=NOW, keep=1)
+    assert journal.before_current("back").transaction_id == "b1"
+
+
+DAMAGES = [
+    ("UPDATE pipeline SET renew_at = 'soon' WHERE place = 'gw1-1a2b3c4d'", "soon"),
+    ("UPDATE pipeline SET ended_at = '2026-01-01T00:00:00' WHERE place = 'gw1-1a2b3c4d'", "no time zone"),
+    ("UPDATE attempt SET begun_at = 'then'", "transaction t1: .*begun_at"),
+    ("UPDATE attempt SET not_after = '2026-01-01T00:00:00'", "transaction t1: .*not_after"),
+    ("UPDATE delivery SET at = ''", "delivery to box: .*at"),
+    ("UPDATE refusal SET at = 'once'", "refusal: .*at"),
+]
+
+
+@pytest.mark.parametrize(("statement", "said"), DAMAGES)
+def test_what_no_scepflow_has_written_is_said_of_its_pipeline_and_of_no_other(entered, statement, said):
+    _issue(entered, 1)
+    entered.deliver(PLACE, "t1", "box", options="ab", at=NOW, error=None)
+    entered.enter("gw2-1", name="gw2", file="/etc/gw2.toml")
+    _begin(entered, "t2")
+    entered.close(PLACE, "t2", at=NOW, refusal=REFUSAL)
+    with closing(sqlite3.connect(entered.path)) as db, db:
+        assert db.execute(statement).rowcount
+    with pytest.raises(StateError, match=said) as caught:
+        entered.pipeline(PLACE)
+    assert str(entered.path) in caught.value.message
+    assert caught.value.hint
+    damaged, whole = entered.pipelines()
+    assert (damaged.name, damaged.outcome, damaged.exit_code) == ("gw1", "failed", 78)
+    assert damaged.message == caught.value.message
+    assert (whole.name, whole.outcome) == ("gw2", "")
+
+
+def test_damaged_history_is_an_error_that_says_where(entered):
+    entered.tell(PLACE, "issued", "x", at=NOW)
+    with closing(sqlite3.connect(entered.path)) as db, db:
+        db.execute("UPDATE happening SET at = 'once'")
+    with pytest.raises(StateError, match="history of gw1"):
+        entered.history()
+
+
 def test_a_damaged_file_is_an_error_with_a_way_out(journal):
     journal.path.parent.mkdir()
     journal.path.write_bytes(b"this is not a database, and long enough to show it" * 20)
@@ -185,6 +279,16 @@ for number in range(20):
 """
 
 
+def test_who_writes_is_alone_before_it_has_read_anything(entered):
+    """Two that read first and write then would both wait for the other to end."""
+    with (
+        entered._writing(),
+        closing(sqlite3.connect(entered.path, timeout=0, isolation_level=None)) as other,
+        pytest.raises(sqlite3.OperationalError, match="locked"),
+    ):
+        other.execute("BEGIN IMMEDIATE")
+
+
 def test_several_processes_write_at_once_and_nothing_is_lost(journal):
     names = ["a", "b", "c", "d"]
     command = [sys.executable, "-c", PROCESS, str(journal.path)]
@@ -219,16 +323,29 @@ def test_a_request_is_open_from_before_it_leaves_until_it_is_closed(entered):
     attempt = entered.pipeline(PLACE).open
     assert (attempt.transaction_id, attempt.status, attempt.pending, attempt.polls) == ("t1", "sent", True, 1)
     assert (attempt.begun_at, attempt.asked_at, attempt.certificate) == (NOW, NOW + HOUR, None)
-    entered.close(PLACE, "t1", status="rejected", at=NOW, refused="ab")
+    entered.close(PLACE, "t1", at=NOW)
     record = entered.pipeline(PLACE)
-    assert (record.open, record.refused, _status(entered)) == (None, "ab", {"t1": "rejected"})
+    assert (record.open, record.refused, _status(entered)) == (None, None, {"t1": "abandoned"})
+
+
+def test_a_rejection_is_kept_with_its_reason_whatever_later_runs_end_with(entered):
+    _begin(entered, "t1")
+    entered.close(PLACE, "t1", at=NOW, refusal=REFUSAL)
+    record = entered.pipeline(PLACE)
+    assert (record.open, record.refused, _status(entered)) == (None, REFUSAL, {"t1": "rejected"})
+    assert (record.outcome, record.exit_code, record.message) == ("rejected", 72, REFUSAL.message)
+    assert [happening.text for happening in entered.history()] == [REFUSAL.message]
+    entered.end(PLACE, outcome="failed", exit_code=4, at=NOW, message="it hung up")
+    _begin(entered, "t2")
+    entered.close(PLACE, "t2", at=NOW)
+    assert entered.pipeline(PLACE).refused == REFUSAL
 
 
 def test_a_refusal_is_over_once_it_is_allowed_or_something_is_issued(entered):
     for number, forget in enumerate((lambda: entered.allow(PLACE), lambda: _issue(entered, 7))):
         _begin(entered, f"t{number}")
-        entered.close(PLACE, f"t{number}", status="rejected", at=NOW, refused="ab")
-        assert entered.pipeline(PLACE).refused == "ab"
+        entered.close(PLACE, f"t{number}", at=NOW, refusal=REFUSAL)
+        assert entered.pipeline(PLACE).refused == REFUSAL
         forget()
         assert entered.pipeline(PLACE).refused is None
 
@@ -253,14 +370,49 @@ def test_as_many_earlier_certificates_stay_as_are_asked_for(entered, keep, kept)
 def test_another_issued_certificate_can_be_made_the_current_one(entered):
     _issue(entered, 1)
     _issue(entered, 2)
-    entered.select(PLACE, "t1", renew_at=NOW)
+    entered.select(PLACE, "t1", at=NOW, renew_at=NOW, sinks=["box"])
     record = entered.pipeline(PLACE)
     assert (record.current.certificate, record.renew_at) == (_facts(1), NOW)
+    assert [delivery.error for delivery in record.deliveries.values()] == [OWED]
+    assert entered.history()[-1].text == "back to serial 1"
 
 
-def test_an_adopted_certificate_is_current(entered):
-    entered.adopt(PLACE, "adopted-1", _facts(7), at=NOW, renew_at=NOW + HOUR, keep=1)
+def test_of_a_clock_that_is_set_back_nothing_depends_on(entered):
+    for number in (3, 2, 1):  # each of an hour before the one that was issued last
+        _issue(entered, number, keep=1)
+    assert entered.pipeline(PLACE).current.status == "issued"
+    assert _status(entered) == {"t3": "superseded", "t2": "issued", "t1": "issued"}
+    assert entered.before_current(PLACE).transaction_id == "t2"
+    assert [attempt.transaction_id for attempt in entered.attempts(PLACE)] == ["t1", "t2", "t3"]
+
+
+def test_what_was_in_use_before_stays_and_not_what_one_went_back_from(entered):
+    _issue(entered, 1)
+    _issue(entered, 2)
+    entered.select(PLACE, "t1", at=NOW, renew_at=NOW)
+    assert entered.before_current(PLACE) is None
+    _issue(entered, 3)
+    assert _status(entered) == {"t1": "issued", "t2": "superseded", "t3": "issued"}
+    assert entered.before_current(PLACE).transaction_id == "t1"
+
+
+def test_the_certificates_of_other_pipelines_stay(entered):
+    other = "gw2-1"
+    entered.enter(other, name="gw2", file="/etc/gw2.toml")
+    for name in ("o1", "o2"):
+        entered.begin(other, name, purpose="enrollment", message_type="PKCSReq", at=NOW)
+        entered.issue(other, name, _facts(9), at=NOW, renew_at=NOW, keep=1)
+    for number in (1, 2, 3):
+        _issue(entered, number, keep=0)
+    assert {attempt.status for attempt in entered.attempts(other)} == {"issued"}
+    assert entered.before_current(other).transaction_id == "o1"
+
+
+def test_an_adopted_certificate_is_current_and_delivered(entered):
+    entered.adopt(PLACE, "adopted-1", _facts(7), at=NOW, renew_at=NOW + HOUR, keep=1, delivered={"box": "ab"})
     current = entered.pipeline(PLACE).current
+    (delivery,) = entered.pipeline(PLACE).deliveries.values()
+    assert (delivery.sink, delivery.options, delivery.error) == ("box", "ab", None)
     assert (current.purpose, current.status, current.certificate) == ("adoption", "issued", _facts(7))
 
 
@@ -274,14 +426,68 @@ def test_deliveries_are_of_the_current_certificate_and_count_their_tries(entered
     assert entered.pipeline(PLACE).deliveries == {}
 
 
-def test_deliveries_can_be_forgotten_all_or_those_of_some_sinks(entered):
+def test_every_sink_is_behind_from_the_moment_a_certificate_is_issued(entered):
+    _begin(entered, "t1")
+    entered.issue(PLACE, "t1", _facts(), at=NOW, renew_at=NOW, keep=1, sinks=["a", "b"])
+    owed = entered.pipeline(PLACE).deliveries
+    assert {name: (delivery.error, delivery.tries) for name, delivery in owed.items()} == {
+        "a": (OWED, 0),
+        "b": (OWED, 0),
+    }
+    entered.deliver(PLACE, "t1", "a", options="ab", at=NOW, error=None, outdates=["bell"])
+    known = entered.pipeline(PLACE).deliveries
+    assert {name: delivery.error for name, delivery in known.items()} == {"a": None, "b": OWED, "bell": OWED}
+
+
+def test_a_sink_that_fails_as_before_leaves_no_second_line(entered):
+    _issue(entered, 1)
+    for error in ("full", "full", "denied", None, "denied"):
+        entered.deliver(PLACE, "t1", "a", options="ab", at=NOW, error=error, detail="a.pem")
+    told = [(happening.kind, happening.text) for happening in entered.history()][1:]
+    assert told == [
+        ("sink-failed", "a: full"),
+        ("sink-failed", "a: denied"),
+        ("delivered", "a: a.pem"),
+        ("sink-failed", "a: denied"),
+    ]
+
+
+class Dying(Journal):
+    """One whose process ends when it would add to the history."""
+
+    def _tell(self, *_):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda journal: journal.issue(PLACE, "t9", _facts(9), at=NOW, renew_at=NOW, keep=1, sinks=["a"]),
+        lambda journal: journal.adopt(PLACE, "a1", _facts(9), at=NOW, renew_at=NOW, keep=1),
+        lambda journal: journal.select(PLACE, "t1", at=NOW, renew_at=NOW, sinks=["a"]),
+        lambda journal: journal.deliver(PLACE, "t2", "a", options="ab", at=NOW, error=None),
+        lambda journal: journal.close(PLACE, "t9", at=NOW, refusal=REFUSAL),
+        lambda journal: journal.end(PLACE, outcome="failed", exit_code=4, at=NOW, message="it hung up"),
+    ],
+)
+def test_what_happened_and_its_line_of_history_are_noted_together_or_not_at_all(entered, write):
+    _issue(entered, 1)
+    _issue(entered, 2)
+    _begin(entered, "t9")
+    before = entered.pipeline(PLACE), entered.attempts(PLACE), entered.history()
+    with pytest.raises(KeyboardInterrupt):
+        write(Dying(entered.path))
+    assert (entered.pipeline(PLACE), entered.attempts(PLACE), entered.history()) == before
+    write(entered)
+    assert len(entered.history()) == len(before[2]) + 1
+
+
+def test_deliveries_can_be_forgotten_of_some_sinks(entered):
     _issue(entered, 1)
     for sink in ("a", "b", "c"):
         entered.deliver(PLACE, "t1", sink, options="ab", at=NOW, error=None)
     entered.forget_sinks(PLACE, ["a", "b"])
     assert list(entered.pipeline(PLACE).deliveries) == ["c"]
-    entered.undeliver(PLACE, "t1")
-    assert entered.pipeline(PLACE).deliveries == {}
 
 
 def test_how_a_run_ended_is_kept(entered):

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from scepflow.records import AttemptRecord, CertificateFacts, DeliveryRecord, PipelineRecord
+from scepflow.records import AttemptRecord, CertificateFacts, DeliveryRecord, PipelineRecord, RefusalRecord
 from scepflow.renewal import RENEWAL_RETRY
 from scepflow.standing import standing_of
 from scepflow.testing import NOW
@@ -18,7 +18,24 @@ FAILED = {
     "ended_at": NOW - DAY / 24,
 }
 BLOCKED = FAILED | {"exit_code": 5, "message": "the CA is another", "hint": "look at it"}
-REJECTED = FAILED | {"outcome": "rejected", "exit_code": 72, "message": "badRequest", "refused": "ab" * 32}
+
+
+def _rejected(purpose, at=FAILED["ended_at"]):
+    refusal = RefusalRecord(
+        asked="ab" * 32,
+        purpose=purpose,
+        at=at,
+        exit_code=72,
+        fail_info=2,
+        fail_info_text="",
+        message="badRequest",
+        hint="is it up?",
+    )
+    return FAILED | {"outcome": "rejected", "exit_code": 72, "message": "badRequest", "refused": refusal}
+
+
+REJECTED = _rejected("enrollment")
+NO_RENEWAL = _rejected("renewal")
 UNREACHABLE = FAILED | {"exit_code": 4}
 
 
@@ -90,19 +107,21 @@ def _stands(*parts):
         ([VALID, BLOCKED, {"deliveries": HALF}], "blocked"),
         ([VALID, OPEN], "pending"),
         ([VALID, OPEN, {"deliveries": HALF}], "degraded"),
-        ([VALID, REJECTED], "valid"),
+        ([VALID, NO_RENEWAL], "valid"),
         ([VALID, UNREACHABLE], "valid"),
         ([DUE], "due"),
         ([DUE, UNREACHABLE], "due"),
         ([DUE, BLOCKED], "blocked"),
-        ([DUE, REJECTED], "rejected"),
-        ([DUE, REJECTED, {"deliveries": HALF}], "degraded"),
+        ([DUE, NO_RENEWAL], "rejected"),
+        ([DUE, NO_RENEWAL, {"deliveries": HALF}], "degraded"),
         ([DUE, OPEN], "pending"),
         ([EXPIRED], "expired"),
         ([EXPIRED, UNREACHABLE], "expired"),
         ([EXPIRED, REJECTED], "rejected"),
+        ([EXPIRED, NO_RENEWAL], "expired"),
         ([EXPIRED, BLOCKED], "blocked"),
-        ([EXPIRED, OPEN], "pending"),
+        ([EXPIRED, OPEN], "expired"),
+        ([BLOCKED | {"ended_at": None}], "blocked"),
         ([EXPIRED, {"deliveries": HALF}], "expired"),
     ],
 )
@@ -113,7 +132,7 @@ def test_the_state_is_the_most_urgent_of_what_is_open(parts, state):
 @pytest.mark.parametrize("certificate", [{}, VALID, DUE, EXPIRED])
 @pytest.mark.parametrize("request_", [{}, OPEN, LOST])
 @pytest.mark.parametrize(
-    "run", [{}, UNREACHABLE, BLOCKED, REJECTED, {"outcome": "issued"}, {"outcome": "pending"}]
+    "run", [{}, UNREACHABLE, BLOCKED, REJECTED, NO_RENEWAL, {"outcome": "issued"}, {"outcome": "pending"}]
 )
 def test_whatever_is_not_valid_says_what_happens_next_in_one_line(certificate, request_, run):
     for deliveries in ({}, DELIVERED, HALF):
@@ -154,14 +173,41 @@ def test_a_lost_answer_is_no_matter_of_the_operator():
 
 
 def test_a_rejected_renewal_is_asked_again_after_a_while():
-    until = REJECTED["ended_at"] + RENEWAL_RETRY
-    assert f"asked again on {until:%Y-%m-%d %H:%M} UTC, when the pipeline" in _stands(DUE, REJECTED)[1]
-    state, then = _stands(DUE, REJECTED | {"ended_at": NOW - RENEWAL_RETRY})
-    assert (state, then) == ("due", "the next run tries again: badRequest; is it up?")
+    until = NO_RENEWAL["refused"].at + RENEWAL_RETRY
+    assert f"asked again on {until:%Y-%m-%d %H:%M} UTC, when the pipeline" in _stands(DUE, NO_RENEWAL)[1]
+    for at in (NOW - RENEWAL_RETRY, NOW + DAY):  # a clock that was ahead holds nothing up
+        assert _stands(DUE, _rejected("renewal", at)) == (
+            "due",
+            "the next run tries again: badRequest; is it up?",
+        )
+
+
+def test_what_later_runs_ended_with_does_not_prolong_a_rejection():
+    late = _rejected("renewal", NOW - RENEWAL_RETRY) | {"ended_at": NOW}
+    assert _stands(DUE, late)[0] == "due"
+
+
+def test_a_rejected_renewal_does_not_hold_up_the_enrollment_after_its_end():
+    state, then = _stands(EXPIRED, _rejected("renewal", NOW - 3 * DAY))
+    assert state == "expired"
+    assert then == "the next run asks for a new one; the latest request was rejected: badRequest; is it up?"
+
+
+def test_a_renewal_that_was_rejected_after_the_end_is_asked_again_after_a_while():
+    """It is renewed nevertheless, as [renew] expired says, or it would not have been asked."""
+    state, then = _stands(EXPIRED, NO_RENEWAL)
+    assert state == "expired"
+    assert "asked again on " in then
+
+
+def test_an_expired_certificate_is_so_though_its_renewal_is_pending():
+    state, then = _stands(EXPIRED, OPEN | {"open": _attempt(purpose="renewal")})
+    assert state == "expired"
+    assert then.startswith("renewal pending: the CA's operator must approve transaction 8f3a")
 
 
 def test_a_rejected_enrollment_is_not_asked_again_by_time():
-    state, then = _stands(REJECTED | {"ended_at": NOW - 90 * DAY})
+    state, then = _stands(_rejected("enrollment", NOW - 90 * DAY))
     assert state == "rejected"
     assert then == (
         "badRequest; is it up? asked again when the pipeline or its challenge changes, or with `scepflow run --again`"
@@ -170,7 +216,7 @@ def test_a_rejected_enrollment_is_not_asked_again_by_time():
 
 def test_a_rejection_that_another_failure_followed_is_not_the_state():
     """Something was changed and asked again since, or it would have been held."""
-    assert _stands(UNREACHABLE, {"refused": "ab" * 32})[0] == "new"
+    assert _stands(UNREACHABLE, {"refused": REJECTED["refused"]})[0] == "new"
 
 
 def test_a_sink_that_failed_is_named_with_its_reason_and_what_else_is_open():

@@ -71,3 +71,11 @@ def test_a_run_that_fails_as_the_one_before_leaves_no_second_line(scepflow, writ
     for _ in range(3):
         scepflow("run", "bad.toml")
     assert len(scepflow("history").stdout.splitlines()) == 1
+
+
+def test_a_sink_that_fails_as_before_leaves_no_second_line(scepflow, write):
+    write("deg.toml", "[sink.far]", 'use = "file"', 'cert = "far/away.pem"')
+    for _ in range(3):
+        assert scepflow("run", "deg.toml").exit_code == 6
+    kinds = [line.split()[3] for line in scepflow("history").stdout.splitlines()]
+    assert sorted(kinds) == ["delivered", "issued", "sink-failed"]

@@ -1,6 +1,8 @@
 """``scepflow status``: how every pipeline stands, for people, for machines, and at little cost."""
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import click
@@ -148,6 +150,40 @@ def test_a_pipeline_whose_file_is_gone_says_so(scepflow, write, folder):
     scepflow("run", write("a.toml"))
     (folder / "a.toml").unlink()
     assert scepflow("status", "a").stdout.endswith("a.toml is gone: no run goes on with it\n")
+
+
+@pytest.mark.parametrize("spoil", [lambda file: file.unlink(), lambda file: file.write_text("[ca\n")])
+def test_a_run_whose_file_cannot_be_read_is_no_good_news(scepflow, write, folder, spoil):
+    file = folder / write("a.toml")
+    scepflow("run", file)
+    whole = file.read_text()
+    spoil(file)
+    metrics = folder / "scepflow.prom"
+    assert scepflow("run", file, "--metrics", metrics).exit_code == 78
+    (known,) = json.loads(scepflow("status", "--json").stdout)["pipelines"]
+    assert (known["state"], known["outcome"], known["exit_code"]) == ("blocked", "failed", 78)
+    assert str(file) in known["message"]
+    assert 'state="blocked"} 1' in metrics.read_text()
+    assert len(scepflow("history").stdout.splitlines()) == 3
+    file.write_text(whole)
+    assert scepflow("run", file).exit_code == 0
+    assert json.loads(scepflow("status", "--json").stdout)["pipelines"][0]["state"] == "valid"
+
+
+def test_a_pipeline_file_with_errors_that_has_never_run_stays_unknown(scepflow, folder):
+    (folder / "new.toml").write_text("[ca\n")
+    scepflow("run", "new.toml")
+    assert "no pipeline has run" in scepflow("status").stdout
+
+
+def test_a_damaged_row_is_said_of_its_pipeline_alone(scepflow, write, folder):
+    scepflow("run", write("a.toml"), write("b.toml", cert='"b.pem"'))
+    with closing(sqlite3.connect(folder / "state" / "journal.sqlite3")) as db, db:
+        db.execute("UPDATE pipeline SET renew_at = 'soon' WHERE name = 'a'")
+    damaged, whole = json.loads(scepflow("status", "--json").stdout)["pipelines"]
+    assert (damaged["state"], whole["state"]) == ("blocked", "valid")
+    assert "journal.sqlite3 is damaged" in damaged["next"]
+    assert scepflow("run", "a.toml").exit_code == 78
 
 
 def test_all_that_is_known_is_json(scepflow, write, folder):
