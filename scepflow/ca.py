@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticatedCa",
     "KnownCa",
+    "are_pinned",
     "ask_next_ca",
     "authenticate_ca",
     "authenticate_certificates",
@@ -191,6 +192,21 @@ def authenticate_certificates(
         OptionError: a file or fingerprint in ``[ca]`` cannot be used.
     """
     return _authenticate(options, certificates, _read_pins(options, run), run)
+
+
+def are_pinned(options: CaOptions, anchors: Sequence[x509.Certificate], run: Run) -> bool:
+    """Return whether ``[ca]`` pins each of some trust anchors, by fingerprint or file.
+
+    Raises:
+        OptionError: a file in ``[ca]`` cannot be used.
+    """
+    trusted = _read_pins(options, run).anchors
+    fingerprints = [parse_fingerprint(text) for text in options.fingerprints]
+    return all(
+        anchor in trusted
+        or any(trust.fingerprint(anchor, pin.partition(":")[0]) == pin for pin in fingerprints)
+        for anchor in anchors
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,9 +35,25 @@ if TYPE_CHECKING:
     from scepflow.stages import PrivateKey, Run
     from scepflow.state import PipelineState
 
-__all__ = ["Custody", "JournalKeeper", "facts_of"]
+__all__ = ["Announcement", "Custody", "JournalKeeper", "facts_of"]
 
 _AGAIN = "`scepflow run --again` gives the attempt up and asks anew"
+
+_NEXT_CA = "next-ca.pem"
+_ANNOUNCED_BY, _SUCCESSORS = b"This CA, which [ca] pins:\n", b"has announced as its next one:\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What a CA has announced with GetNextCACert.
+
+    Attributes:
+        by: the trust anchors that were pinned then; whoever does not trust them does not trust what was announced.
+        successors: trust anchors from then on, too.
+    """
+
+    by: tuple[x509.Certificate, ...] = ()
+    successors: tuple[x509.Certificate, ...] = ()
 
 
 @dataclass
@@ -82,9 +98,10 @@ class JournalKeeper:
 
     def sending(self, enrollment: Enrollment) -> None:
         """Write the request; from here on the attempt is never forgotten."""
-        if self.sent:  # sent once more under the same name, because the CA does not know it
+        if self.sent:  # under the same name, because the CA does not know it
+            self.state.journal.resent(self.state.place, self.transaction_id, at=self.run.now())
             return
-        self.folder.keep("enrollment.json", json.dumps(enrollment.snapshot(), indent=1).encode())
+        self.folder.keep_unsent(json.dumps(enrollment.snapshot(), indent=1).encode())
         self.state.journal.begin(
             self.state.place,
             self.transaction_id,
@@ -93,6 +110,7 @@ class JournalKeeper:
             at=self.run.now(),
         )
         self.sent = True
+        self.folder.confirm()
 
     def polling(self) -> None:
         """Count a poll."""
@@ -171,6 +189,26 @@ class Custody:
         with working(stage):
             return stage.obtain(run)
 
+    def requested_key(self, transaction_id: str, run: Run) -> PrivateKey:
+        """Return the private key for which an attempt asks a certificate.
+
+        Raises:
+            StateError: its file is missing or damaged, or ``[key]`` has another one now.
+        """
+        key = self.key(transaction_id, run)
+        if self._csr(transaction_id).public_key() != key.public_key():
+            raise StateError(
+                f"the key of [key] is not the one for which transaction {transaction_id} asks a certificate",
+                hint=f"put the old key back; {_AGAIN}, for the key that is there now",
+            )
+        return key
+
+    def _csr(self, transaction_id: str) -> x509.CertificateSigningRequest:
+        try:
+            return x509.load_der_x509_csr(b64decode(self.snapshot(transaction_id)["csr"]))
+        except (KeyError, TypeError, ValueError):
+            raise self._lost(transaction_id, "enrollment.json") from None
+
     def snapshot(self, transaction_id: str) -> Mapping[str, Any]:
         """Return the request of an attempt, as it was kept before it left.
 
@@ -215,8 +253,7 @@ class Custody:
         signer = self.pipeline.signer
         if signer.durable:
             with working(signer):
-                csr = x509.load_der_x509_csr(b64decode(self.snapshot(transaction_id)["csr"]))
-                yield signer.identity(key, csr, run).key
+                yield signer.identity(key, self._csr(transaction_id), run).key
 
     def keep(self, transaction_id: str, certificates: tuple[x509.Certificate, ...]) -> None:
         """Write what was issued.
@@ -235,24 +272,33 @@ class Custody:
         if not self.pipeline.key.durable:
             self.state.folder(transaction_id).keep("key.pem", _key_pem(key))
 
-    def successors(self) -> tuple[x509.Certificate, ...]:
-        """Return the certificates that the CA has announced as its next ones.
+    def announcement(self) -> Announcement:
+        """Return what the CA has announced as its next one; whether the pins still lead to it is for `scepflow.ca` to say.
 
         Raises:
             StateError: the file is damaged.
         """
+        content = Folder(self.state.path).read(_NEXT_CA)
+        if content is None:
+            return Announcement()
+        by, _, successors = content.partition(_SUCCESSORS)
         try:
-            return _certificates_in(Folder(self.state.path), "next-ca.pem") or ()
+            return Announcement(by=_parse_pem(by), successors=_parse_pem(successors))
         except ValueError:
-            raise StateError(f"{self.state.path / 'next-ca.pem'} is damaged", hint="remove it") from None
+            raise StateError(f"{self.state.path / _NEXT_CA} is damaged", hint="remove it") from None
 
-    def keep_successors(self, certificates: Iterable[x509.Certificate]) -> None:
-        """Write what the CA has announced.
+    def keep_announcement(self, announcement: Announcement) -> None:
+        """Write what the CA has announced, and by whom that is believed; nothing announced is no file.
 
         Raises:
             StateError: it cannot be written.
         """
-        Folder(self.state.path).keep("next-ca.pem", _pem(certificates))
+        folder = Folder(self.state.path)
+        if announcement.successors:
+            content = _ANNOUNCED_BY + _pem(announcement.by) + _SUCCESSORS + _pem(announcement.successors)
+            folder.keep(_NEXT_CA, content)
+        else:
+            folder.forget(_NEXT_CA)
 
     def _kept_key(self, transaction_id: str, name: str) -> PrivateKey | None:
         content = self.state.folder(transaction_id).read(name)
@@ -270,7 +316,12 @@ class Custody:
 def _certificates_in(folder: Folder, name: str) -> tuple[x509.Certificate, ...] | None:
     """Return the certificates in a file, or None when it is not there; raises ValueError for a damaged one."""
     content = folder.read(name)
-    return None if content is None else tuple(x509.load_pem_x509_certificates(content))
+    return None if content is None else _parse_pem(content)
+
+
+def _parse_pem(content: bytes) -> tuple[x509.Certificate, ...]:
+    """Return one certificate or more; raises ValueError for less."""
+    return tuple(x509.load_pem_x509_certificates(content))
 
 
 def _pem(certificates: Iterable[x509.Certificate]) -> bytes:

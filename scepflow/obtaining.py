@@ -5,20 +5,26 @@ Must never hold: whether one is wanted now, or what is done with it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scepflow.ca import ask_next_ca, authenticate_ca, recognise_ca
-from scepflow.custody import Custody, JournalKeeper
+from scepflow.ca import are_pinned, ask_next_ca, authenticate_ca, recognise_ca
+from scepflow.custody import Announcement, Custody, JournalKeeper
+from scepflow.engine.algorithms import Security
 from scepflow.engine.enrollment import Enrollment
 from scepflow.engine.identity import Credential
-from scepflow.engine.messages import FailInfo, MessageType
-from scepflow.errors import ProtocolError, RejectedError, ScepflowError, TransportError, TrustError
+from scepflow.engine.messages import MessageType
+from scepflow.errors import ProtocolError, RejectedError, TransportError, TrustError
 from scepflow.faults import connected
+from scepflow.lost import Outlook, is_refused, judge
+from scepflow.records import RefusalRecord
 from scepflow.system import make_run, warn_relaxed
 from scepflow.transaction import Since, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from cryptography import x509
 
     from scepflow.ca import AuthenticatedCa, KnownCa
     from scepflow.engine.enrollment import Issued
@@ -33,7 +39,7 @@ __all__ = ["Obtaining"]
 
 
 class _RenewalRefusedError(Exception):
-    """A RenewalReq that was sent once more was refused, as by a server that knows none."""
+    """A RenewalReq was refused as by a server that knows none, or gets no answer: a PKCSReq is next."""
 
 
 class Obtaining:
@@ -45,7 +51,7 @@ class Obtaining:
         emit: is told every event.
         system: clock, sleep and randomness.
         wait_s: the longest time to wait for the CA's decision; as long as the poller says when None.
-        asked: digest of what is asked, to be compared when it was rejected.
+        asked: returns the digest of what is asked, to be compared when it was rejected.
     """
 
     def __init__(
@@ -56,7 +62,7 @@ class Obtaining:
         emit: Callable[[Event], None],
         system: System,
         wait_s: float | None,
-        asked: str,
+        asked: Callable[[], str],
     ) -> None:
         self.pipeline = pipeline
         self.state = state
@@ -91,22 +97,36 @@ class Obtaining:
         """
         return self._obtain(self.run(), purpose="enrollment")
 
-    def renew(self, current: AttemptRecord) -> tuple[str, Credential]:
-        """Get the certificate that replaces the current one; as `enroll`."""
+    def renew(
+        self, current: AttemptRecord, *, message_type: MessageType | None = None
+    ) -> tuple[str, Credential]:
+        """Get the certificate that replaces the current one; as `enroll`.
+
+        Args:
+            current: the certificate.
+            message_type: RenewalReq or PKCSReq; by option and capability when None.
+        """
         previous = self.credential(current)
         key = previous.key if self.pipeline.renew.key == "reuse" else None
-        return self._obtain(self.run(previous), purpose="renewal", key=key)
+        return self._obtain(self.run(previous), purpose="renewal", key=key, message_type=message_type)
 
-    def _obtain(self, run: Run, *, purpose: str, key: PrivateKey | None = None) -> tuple[str, Credential]:
+    def _obtain(
+        self,
+        run: Run,
+        *,
+        purpose: str,
+        key: PrivateKey | None = None,
+        message_type: MessageType | None = None,
+    ) -> tuple[str, Credential]:
         transaction, keeper = self._transaction(run, purpose)
         try:
             request = transaction.request(key)
             with connected(self.pipeline.transport, run) as connection:
                 ca = self._ca(connection, keeper)
-                enrollment = transaction.enrollment(ca, request)
+                enrollment = transaction.enrollment(ca, request, message_type=message_type)
                 try:
                     issued = transaction.carry_through(enrollment, connection)
-                except (RejectedError, ProtocolError, TransportError) as error:
+                except (RejectedError, TransportError) as error:
                     if transaction.polls or not self._may_be_plain(enrollment, error):
                         raise
                     run.warn(
@@ -114,11 +134,11 @@ class Obtaining:
                     )
                     first, (transaction, keeper) = keeper, self._transaction(run, purpose)
                     keeper.take_files(first)
-                    self._close(first.transaction_id, "abandoned")
+                    self._close(first.transaction_id)
                     enrollment = transaction.enrollment(ca, request, message_type=MessageType.PKCS_REQ)
                     issued = transaction.carry_through(enrollment, connection)
-        except RejectedError:
-            self._close(keeper.transaction_id, "rejected", refused=self._asked)
+        except RejectedError as error:
+            self._close(keeper.transaction_id, self._refusal(error, purpose))
             raise
         finally:
             if not keeper.sent:
@@ -127,17 +147,30 @@ class Obtaining:
 
     def _ca(self, connection: Connection, keeper: JournalKeeper) -> AuthenticatedCa:
         """Authenticate the CA, and keep what it is before it is asked for anything."""
-        known = self.custody.successors()
+        known = self._announced(keeper.run).successors
         ca = authenticate_ca(self.pipeline.ca, connection, keeper.run, successors=known)
         self._note(ca, connection, keeper)
         return ca
 
     def _ca_again(self, connection: Connection, keeper: JournalKeeper) -> KnownCa:
         """Do as `_ca` for a request that has been sent; where the CA does not say what it is, what was kept counts."""
-        known, kept = self.custody.successors(), self.custody.ca(keeper.transaction_id)
+        known = self._announced(keeper.run).successors
+        kept = self.custody.ca(keeper.transaction_id)
         ca = recognise_ca(self.pipeline.ca, connection, keeper.run, successors=known, kept=kept)
         self._note(ca, connection, keeper)
         return ca
+
+    def _announced(self, run: Run) -> Announcement:
+        """Return what the CA has announced; of one that the pins of today do not trust any more, nothing."""
+        announced = self.custody.announcement()
+        if are_pinned(self.pipeline.ca, announced.by, run):
+            return announced
+        run.warn(
+            "next-ca",
+            "the next CA that was announced is forgotten: [ca] does not pin who announced it any more",
+        )
+        self.custody.keep_announcement(Announcement())
+        return Announcement()
 
     def _note(self, ca: KnownCa, connection: Connection, keeper: JournalKeeper) -> None:
         """Keep what the CA is; a renewal also asks for the one that will follow it, so that its change stops nothing."""
@@ -145,25 +178,43 @@ class Obtaining:
         options, run = self.pipeline.ca, keeper.run
         if not (run.previous and ca.capabilities.next_ca and options.fetch_certificates):
             return
+        announced: tuple[x509.Certificate, ...] = ()
         try:
-            announced = ask_next_ca(options, connection, ca.bundle).value
-        except TransportError:
-            return  # there is none yet
+            answer = ask_next_ca(options, connection, ca.bundle).value
+        except TransportError as error:
+            if not is_refused(error):
+                return
+            # There is none, yet or any more. A trust anchor that is withdrawn goes, though nobody has signed that:
+            # at worst the CA's change stops the pipeline until a person pins the new one.
         except (ProtocolError, TrustError) as error:
             run.warn("next-ca", f"the next CA that was announced is not believed: {error.message}")
             return
-        known = self.custody.successors()
-        followed = [certificate for certificate in known if certificate in ca.bundle.anchors]
-        successors = dict.fromkeys((*followed, *announced.certificates))
-        # Without a signer a check was turned off: what becomes a trust anchor has passed them all.
-        if announced.signer and successors.keys() != set(known):
-            self.custody.keep_successors(successors)
+        else:
+            if not answer.signer:  # a check was turned off: what becomes a trust anchor has passed them all
+                return
+            announced = answer.certificates
+        self._keep_announcement(ca, announced, run)
 
-    def _may_be_plain(self, enrollment: Enrollment, error: ScepflowError) -> bool:
-        """Return whether a renewal may be asked once more, as PKCSReq: the server answered, and not by a decision."""
+    def _keep_announcement(self, ca: KnownCa, announced: tuple[x509.Certificate, ...], run: Run) -> None:
+        """Keep what was announced; a CA that was followed itself goes on to be trusted by the pins of its predecessor."""
+        known, anchors = self.custody.announcement(), ca.bundle.anchors
+        if are_pinned(self.pipeline.ca, anchors, run):
+            now = Announcement(by=anchors, successors=announced)
+        else:
+            followed = [certificate for certificate in known.successors if certificate in anchors]
+            now = Announcement(by=known.by, successors=tuple(dict.fromkeys((*followed, *announced))))
+        if now != known and (now.successors or known.successors):
+            self.custody.keep_announcement(now)
+
+    def _may_be_plain(self, enrollment: Enrollment, error: RejectedError | TransportError) -> bool:
+        """Return whether a renewal may be asked once more, as PKCSReq.
+
+        The CA has rejected it, or the server answers as one does that knows no RenewalReq. Any other answer, such as
+        a gateway's, says nothing of what the CA has done: the request stays open, and is polled.
+        """
         if enrollment.message_type is not MessageType.RENEWAL_REQ or self.pipeline.renew.message != "auto":
             return False
-        return not (isinstance(error, TransportError) and error.status is None)
+        return isinstance(error, RejectedError) or is_refused(error)
 
     def resume(self, attempt: AttemptRecord, current: AttemptRecord | None) -> tuple[str, Credential]:
         """Go on with a request that has left; as `enroll`.
@@ -174,19 +225,18 @@ class Obtaining:
         """
         transaction_id = attempt.transaction_id
         run = self.run(self.credential(current) if current and attempt.purpose == "renewal" else None)
-        key = self.custody.key(transaction_id, run)
-        certificates = self.custody.certificates(transaction_id)
-        if certificates:  # it had come, and the process ended there
-            return transaction_id, Credential(key=key, certificate=certificates[0], chain=certificates[1:])
+        if self.custody.certificates(transaction_id):  # it had come, and the process ended there
+            return transaction_id, self.custody.credential(attempt, run)
+        key = self.custody.requested_key(transaction_id, run)
         try:
             issued = self._go_on(attempt, run)
-        except _RenewalRefusedError as refused:  # the process ended before it could ask in another way
+        except _RenewalRefusedError as refused:
             assert current is not None, "its certificate has signed the request"
-            run.warn("renewal-refused", f"RenewalReq failed, the renewal begins anew: {refused}")
-            self._close(transaction_id, "abandoned")
-            return self.renew(current)
-        except RejectedError:
-            self._close(transaction_id, "rejected", refused=self._asked)
+            run.warn("renewal-refused", f"RenewalReq failed, the renewal begins anew with PKCSReq: {refused}")
+            self._close(transaction_id)
+            return self.renew(current, message_type=MessageType.PKCS_REQ)
+        except RejectedError as error:
+            self._close(transaction_id, self._refusal(error, attempt.purpose))
             raise
         return _received(transaction_id, key, issued)
 
@@ -199,32 +249,50 @@ class Obtaining:
             pending=attempt.pending,
         )
         keeper.sent = True
-        snapshot = self.custody.snapshot(attempt.transaction_id)
         with connected(self.pipeline.transport, run) as connection:
             ca = self._ca_again(connection, keeper)
-            enrollment = Enrollment.restore(
-                snapshot,
-                key=self.custody.signing_key(attempt.transaction_id, snapshot, run),
-                bundle=ca.bundle,
-                random_bytes=self._system.random_bytes,
-            )
+            enrollment = self._restored(attempt, ca, run)
             try:
                 return transaction.carry_through(enrollment, connection, since=since)
-            except RejectedError as error:
-                if attempt.pending or error.fail_info != FailInfo.BAD_CERT_ID:
-                    raise
-            run.warn(
-                "request-lost",
-                "the CA does not know the transaction: the request is sent again under its name",
-            )
+            except (RejectedError, ProtocolError, TransportError) as error:
+                if attempt.pending or transaction.polls != attempt.polls + 1:
+                    raise  # the CA has had it
+                if judge(attempt, enrollment, error, self._outlook(run)) == "plain":
+                    raise _RenewalRefusedError(error.message) from None
+                run.warn(
+                    "request-lost",
+                    f"the CA does not know the transaction, and the request is sent again under its name: {error.message}",
+                )
             polls = transaction.polls
             try:
                 return transaction.carry_through(enrollment.afresh(), connection)
-            except (RejectedError, ProtocolError, TransportError) as error:
+            except (RejectedError, TransportError) as error:
                 was_pending = transaction.polls > polls
                 if was_pending or not (run.previous and self._may_be_plain(enrollment, error)):
                     raise
                 raise _RenewalRefusedError(error.message) from None
+
+    def _restored(self, attempt: AttemptRecord, ca: KnownCa, run: Run) -> Enrollment:
+        """Return a request that was sent; what has been loosened or tightened since counts, and the address of today."""
+        snapshot, options = self.custody.snapshot(attempt.transaction_id), self.pipeline.ca
+        enrollment = Enrollment.restore(
+            snapshot,
+            key=self.custody.signing_key(attempt.transaction_id, snapshot, run),
+            bundle=ca.bundle,
+            random_bytes=self._system.random_bytes,
+        )
+        enrollment.channel = replace(
+            enrollment.channel,
+            url=options.url,
+            security=Security(options.security),
+            relaxed=frozenset(options.relax),
+            password_envelope=options.password_envelope,
+        )
+        return enrollment
+
+    def _outlook(self, run: Run) -> Outlook:
+        message = self.pipeline.renew.message if run.previous else "renewal"
+        return Outlook(message=message, now=self._system.now())
 
     def _transaction(
         self, run: Run, purpose: str, transaction_id: str | None = None
@@ -241,11 +309,21 @@ class Obtaining:
         )
         return transaction, keeper
 
-    def _close(self, transaction_id: str, status: str, *, refused: str | None = None) -> None:
-        """Note the end of an attempt, then let its files go."""
-        self.state.journal.close(
-            self.state.place, transaction_id, status=status, at=self._system.now(), refused=refused
+    def _refusal(self, error: RejectedError, purpose: str) -> RefusalRecord:
+        return RefusalRecord(
+            asked=self._asked(),
+            purpose=purpose,
+            at=self._system.now(),
+            exit_code=error.exit_code,
+            fail_info=error.fail_info,
+            fail_info_text=error.fail_info_text,
+            message=error.message,
+            hint=error.hint or "",
         )
+
+    def _close(self, transaction_id: str, refusal: RefusalRecord | None = None) -> None:
+        """Note the end of an attempt, then let its files go."""
+        self.state.journal.close(self.state.place, transaction_id, at=self._system.now(), refusal=refusal)
         self.state.folder(transaction_id).discard()
 
 

@@ -30,8 +30,19 @@ _SHORT_LIFE = timedelta(days=10)
 _LARGEST_OFFSET = 0.05
 """Share of the lifetime over which certificates of one hour are spread."""
 
+_SHORTEST_TIME = timedelta(hours=1)
+"""How long a certificate is in use at least, or half of its life: a CA is not asked at every run, whatever it issues."""
 
-def due_at(*, not_before: datetime, not_after: datetime, before: str, name: str, serial: int) -> datetime:
+
+def due_at(
+    *,
+    not_before: datetime,
+    not_after: datetime,
+    before: str,
+    name: str,
+    serial: int,
+    issued_at: datetime | None = None,
+) -> datetime:
     """Return when a certificate is due for renewal, aware UTC.
 
     Certificates that were issued together are not renewed together: each has an
@@ -46,11 +57,16 @@ def due_at(*, not_before: datetime, not_after: datetime, before: str, name: str,
             as the lifetime is half of it, else renewal would never end.
         name: the pipeline's name.
         serial: the certificate's serial number.
+        issued_at: when it came, aware UTC, or None. Its life counts from here where it is said to have begun before:
+            CAs date back, by more than a short life is long. It is not due in the first hour, or half of that life.
     """
-    life = not_after - not_before
+    known = issued_at is not None and issued_at < not_after  # else the clock was wrong then
+    begin = max(not_before, issued_at) if known and issued_at else not_before
+    life = not_after - begin
     left = _left(life, before)
     largest = min(life * _LARGEST_OFFSET, left / 2)
-    return not_after - left + largest * _fraction(name, serial)
+    due = not_after - left + largest * _fraction(name, serial)
+    return max(due, begin + min(_SHORTEST_TIME, life / 2)) if known else due
 
 
 def _left(life: timedelta, before: str) -> timedelta:
@@ -67,12 +83,13 @@ def _fraction(name: str, serial: int) -> float:
     return int.from_bytes(digest[:6], "big") / (1 << 48)
 
 
-def renewal_of(pipeline: Pipeline, certificate: CertificateFacts) -> datetime:
-    """Return when a pipeline's certificate is due, aware UTC."""
+def renewal_of(pipeline: Pipeline, certificate: CertificateFacts, issued_at: datetime | None) -> datetime:
+    """Return when a pipeline's certificate is due, aware UTC; as `due_at`."""
     return due_at(
         not_before=certificate.not_before,
         not_after=certificate.not_after,
         before=pipeline.renew.before,
         name=pipeline.name,
         serial=int(certificate.serial, 16),
+        issued_at=issued_at,
     )

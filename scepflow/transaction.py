@@ -6,7 +6,7 @@ one is wanted, what is kept where, or what is done with the certificate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
@@ -91,6 +91,11 @@ class Since:
     asked_at: datetime
     polls: int = 0
     pending: bool = False
+
+    def counted_at(self, now: datetime) -> Since:
+        """Return it with times that can be counted from: a clock that was set back may have put them in the future."""
+        asked_at = min(self.asked_at, now)
+        return replace(self, asked_at=asked_at, begun_at=self.begun_at if self.begun_at <= now else asked_at)
 
 
 class Transaction:
@@ -253,15 +258,17 @@ class Transaction:
         if since is None:
             event = self._exchange(enrollment, connection)
         else:
-            self._since, self.polls = since, since.polls
-            ask_now, delays_s = self._resumed(delays_s)
-            if ask_now:
+            now = self.system.now()
+            self._since, self.polls = since.counted_at(now), since.polls
+            due, delays_s = self._resumed(delays_s)
+            if due or since.asked_at > now:
                 event = self._exchange(enrollment, connection)
         if event is None or isinstance(event, Pending):
             event = self._poll(enrollment, connection, delays_s)
         if isinstance(event, Issued):
             return event
-        raise _rejected(event, bare=self.run.renewal and not enrollment.channel.challenge_password)
+        bare = self.run.renewal and not enrollment.channel.challenge_password
+        raise _rejected(event, bare=bare, renewal=self.run.previous is not None)
 
     def _resumed(self, delays_s: Iterator[float]) -> tuple[bool, Iterator[float]]:
         """Return whether a poll is due now, and the delays that are left of the poller's."""
@@ -410,20 +417,26 @@ _BARE_RENEWAL_HINT = (
 )
 
 
-def _rejected(event: Rejected, *, bare: bool) -> RejectedError:
+_ENROLL_HINT = "`scepflow run --enroll` asks for a certificate as if there were none"
+
+
+def _rejected(event: Rejected, *, bare: bool, renewal: bool) -> RejectedError:
     """Return the error for a rejection.
 
     Args:
         event: what the CA answered.
         bare: whether it was a renewal, which brought no challenge.
+        renewal: whether it was to replace a certificate, which can be had in another way.
     """
     name = fail_info_name(event.fail_info)
     number = "" if event.fail_info is None else f" (failInfo {event.fail_info})"
     said = f': "{event.fail_info_text}"' if event.fail_info_text else ""
+    hint = _BARE_RENEWAL_HINT if bare and name == "badRequest" else _REJECTION_HINTS.get(name)
+    hints = [text for text in (hint, _ENROLL_HINT if renewal else None) if text]
     return RejectedError(
         f"the CA rejected the request: {name}{number}{said}",
         fail_info=event.fail_info,
         fail_info_text=event.fail_info_text,
         transaction_id=event.transaction_id,
-        hint=_BARE_RENEWAL_HINT if bare and name == "badRequest" else _REJECTION_HINTS.get(name),
+        hint="; ".join(hints).replace("?; ", "? ") or None,
     )

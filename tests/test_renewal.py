@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from journal_fixtures import ATTEMPT
 
 from scepflow.pipeline import RenewOptions
 from scepflow.records import CertificateFacts
@@ -112,4 +114,43 @@ def test_a_pipeline_and_what_the_journal_knows_give_the_same(world):
         not_after=NOW + 365 * DAY,
     )
     pipeline = world.pipeline(renew=RenewOptions(before="30d"))
-    assert renewal_of(pipeline, facts) == _due(before="30d", serial=0x4F11)
+    assert renewal_of(pipeline, facts, None) == _due(before="30d", serial=0x4F11)
+
+
+# -- counted from when it came
+
+
+def _came(issued_at, *, life=timedelta(hours=33), begin=NOW, before="auto"):
+    return due_at(
+        not_before=begin,
+        not_after=begin + life,
+        before=before,
+        name="gw1",
+        serial=1,
+        issued_at=issued_at,
+    )
+
+
+def test_the_life_of_a_certificate_that_is_dated_back_begins_when_it_comes():
+    came = NOW + timedelta(hours=24)
+    left = timedelta(hours=9)
+    assert _came(came) - came >= left / 2
+    assert _came(came) == _came(None, life=left, begin=came)
+
+
+def test_a_certificate_is_not_due_in_its_first_hour_or_half_of_its_life():
+    assert _came(NOW, life=timedelta(hours=8), before="7h59m") == NOW + timedelta(hours=1)
+    assert _came(NOW, life=timedelta(minutes=5), before="90%") == NOW + timedelta(minutes=2.5)
+
+
+def test_one_that_came_before_it_begins_or_after_it_ends_has_the_life_that_it_says():
+    assert _came(NOW - timedelta(minutes=30)) == _came(None)
+    assert _came(NOW + timedelta(days=99)) == _came(None), "the clock was wrong then"
+
+
+def test_of_one_that_was_adopted_it_is_not_known_when_it_came():
+    adopted = msgspec.structs.replace(ATTEMPT, purpose="adoption", ended_at=NOW)
+    assert adopted.issued_at is None
+    assert msgspec.structs.replace(adopted, purpose="renewal").issued_at == NOW
+    late = due_at(not_before=NOW - 364 * DAY, not_after=NOW + DAY, before="auto", name="gw1", serial=1)
+    assert late < NOW, "due at once"

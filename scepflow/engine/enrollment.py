@@ -40,6 +40,9 @@ __all__ = ["Enrollment", "Issued", "Pending", "Rejected", "key_transaction_id"]
 CLOCK_TOLERANCE = timedelta(hours=1)
 """How far in the future a new certificate may begin: clocks differ (Q-121)."""
 
+LEAST_SHARE = 0.1
+"""Share of the time that a certificate has left, which the one that replaces it must live at least (S-025)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
@@ -185,7 +188,7 @@ class Enrollment:
         delivered = self.channel.open(cert_rep, checks).certificates()
         certificate = self._ours(delivered, checks)
         chain = self._chain(certificate, delivered, now=now, checks=checks)
-        self._look_at(certificate, checks)
+        self._look_at(certificate, now, checks)
         self._step(Step.SUCCESS)
         return Issued(
             certificate=certificate,
@@ -265,7 +268,7 @@ class Enrollment:
             if weakness.text not in known and security not in weakness.refused_by:
                 checks.note("weak-certificate", weakness.text)
 
-    def _look_at(self, certificate: x509.Certificate, checks: Checks) -> None:
+    def _look_at(self, certificate: x509.Certificate, now: datetime, checks: Checks) -> None:
         """Note what a person may want to know of the certificate (S-022, S-025, Q-116)."""
         if trust.is_ca(certificate):
             checks.note("ca-certificate", "the new certificate is a CA certificate")
@@ -274,7 +277,22 @@ class Enrollment:
             checks.note("subject-changed", f"the CA changed the subject to {subject}")
         self._compare_extensions(certificate, checks)
         if self.previous and certificate.not_valid_after_utc <= self.previous.not_valid_after_utc:
+            self._compare_ends(
+                certificate.not_valid_after_utc, self.previous.not_valid_after_utc, now, checks
+            )
             checks.note("not-longer", "the new certificate expires no later than the one it replaces")
+
+    @staticmethod
+    def _compare_ends(ends: datetime, ended: datetime, now: datetime, checks: Checks) -> None:
+        """Refuse a certificate that would take away nearly all the time that is left."""
+        checks.require(
+            ends - now >= (ended - now) * LEAST_SHARE,
+            "new-certificate",
+            f"the new certificate expires on {ends:%Y-%m-%d %H:%M} UTC, the one that it is to replace not before "
+            f"{ended:%Y-%m-%d %H:%M} UTC",
+            hint="the one in use stays; ask the CA's operator, and if such a short one is meant, turn the check "
+            'off for one run: relax = ["new-certificate"] in [ca]',
+        )
 
     def _compare_extensions(self, certificate: x509.Certificate, checks: Checks) -> None:
         """Note what was asked for and is not there, and a right that only a CA has (S-023)."""

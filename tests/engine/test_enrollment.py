@@ -329,6 +329,28 @@ def test_a_new_certificate_that_lives_no_longer_than_the_old_is_worth_a_word(sta
     assert codes(outcome) == ["not-longer"]
 
 
+def test_a_new_certificate_that_takes_nearly_all_the_time_away_is_refused(start, pki):
+    previous = pki.issue(ends=NOW + 100 * DAY)
+    short, enough = pki.issue(ends=NOW + 9 * DAY), pki.issue(ends=NOW + 11 * DAY)
+    enrollment = start(previous=previous)
+    with pytest.raises(TrustError, match="expires on") as error:
+        receive(enrollment, issued_reply(pki.ca, pki.client.certificate, short))
+    assert (error.value.check, enrollment.state) == ("new-certificate", State.AWAITING)
+    assert "one in use stays" in error.value.hint
+    assert codes(receive(start(previous=previous), issued_reply(pki.ca, pki.client.certificate, enough))) == [
+        "not-longer"
+    ]
+    relaxed = start(previous=previous, relaxed=frozenset({"new-certificate"}))
+    outcome = receive(relaxed, issued_reply(pki.ca, pki.client.certificate, short))
+    assert codes(outcome) == ["relaxed-new-certificate", "not-longer"]
+
+
+def test_any_certificate_is_longer_than_one_that_is_over(start, pki):
+    previous = pki.issue(begins=NOW - 9 * DAY, ends=NOW - DAY)
+    outcome = receive(start(previous=previous), good(pki))
+    assert outcome.findings == ()
+
+
 def test_a_certificate_of_another_ca_fails_the_chain(start, pki):
     other = SigningIdentity(certify("Other CA", pki.stranger.key, ca=True), pki.stranger.key)
     wrong = pki.issue(issuer=other)
