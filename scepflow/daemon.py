@@ -59,7 +59,7 @@ def next_step_at(record: PipelineRecord, poller: Poller, now: datetime) -> datet
         moments = (record.renew_at, facts.not_after) if facts else ()
         return next((at for at in moments if at and at > now), None)
     begun_at, asked_at = record.open.begun_at, record.open.asked_at
-    moment_at = begun_at
+    moment_at = begun_at if begun_at <= now else asked_at  # the clock was set back
     with suppress(Exception):  # a plugin's; the run has told of it
         for delay_s in poller.delays_s():
             moment_at += timedelta(seconds=delay_s)

@@ -68,6 +68,7 @@ def rehearse(
     state: StateDirectory,
     again: bool = False,
     renew: bool = False,
+    enroll: bool = False,
 ) -> tuple[Line, ...]:
     """Tell what a run would do now, and try every part of it that can be tried without a request.
 
@@ -81,6 +82,7 @@ def rehearse(
         state: what earlier runs have left.
         again: as a run that gives up a pending request, and asks again for what was rejected.
         renew: as a run that renews the certificate though it is not due.
+        enroll: as a run that enrolls though there is a valid certificate.
 
     Returns:
         What was tried, in the order of a run; one that fails stops no other.
@@ -88,7 +90,7 @@ def rehearse(
     run = replace(make_run(pipeline, emit, system), rehearsal=True)
     started_s = system.monotonic_s()
     run.emit(RunStarted(pipeline=pipeline.name, at=run.now(), file=str(pipeline.file), dry_run=True))
-    plan = _Plan(pipeline, run, system=system, state=state, again=again, renew=renew)
+    plan = _Plan(pipeline, run, system=system, state=state, again=again, renew=renew, enroll=enroll)
     lines = tuple(_lines(pipeline, run, plan))
     code = exit_code(lines)
     run.emit(
@@ -121,7 +123,15 @@ class _Plan:
     """What a run would do now; nothing of it is done, and no lock is taken."""
 
     def __init__(
-        self, pipeline: Pipeline, run: Run, *, system: System, state: StateDirectory, again: bool, renew: bool
+        self,
+        pipeline: Pipeline,
+        run: Run,
+        *,
+        system: System,
+        state: StateDirectory,
+        again: bool,
+        renew: bool,
+        enroll: bool,
     ) -> None:
         self._place = state.place(pipeline.file)
         self._journal = state.journal
@@ -131,6 +141,7 @@ class _Plan:
         self._now = system.now()
         self._again = again
         self._renew = renew
+        self._enroll = enroll
         self.renewal = False
 
     def text(self) -> str:
@@ -146,7 +157,7 @@ class _Plan:
         facts = record.current.certificate if record.current else None
         missed = self._runner.missed(record) if facts and facts.not_after > self._now else {}
         first = f"delivers to {', '.join(missed)}, and " if missed else ""
-        decision = self._runner.decide(record, renew=self._renew)
+        decision = self._runner.decide(record, renew=self._renew, enroll=self._enroll)
         self.renewal = decision in ("renew", "nothing")
         return first + self._words(record, decision)
 
@@ -154,7 +165,7 @@ class _Plan:
         record = self._journal.pipeline(self._place)
         if record and self._again:
             record = msgspec.structs.replace(record, open=None)
-        if record and (self._again or self._renew):
+        if record and (self._again or self._renew or self._enroll):
             record = msgspec.structs.replace(record, refused=None)
         return record
 
@@ -163,14 +174,17 @@ class _Plan:
             assert record.open is not None, "what can be resumed is open"
             since = f"{record.open.begun_at:%Y-%m-%d %H:%M} UTC"
             return f"goes on with transaction {record.open.transaction_id}, sent {since}"
-        facts = record.current.certificate if record.current else None
+        current = record.current
+        facts, issued_at = (current.certificate, current.issued_at) if current else (None, None)
+        if decision == "enroll" and facts and facts.not_after > self._now:
+            return f"enrolls, as --enroll says; the certificate expires on {facts.not_after:%Y-%m-%d}"
         if decision == "enroll" or facts is None:
             return (
                 f"enrolls: the certificate expired on {facts.not_after:%Y-%m-%d}"
                 if facts
                 else "enrolls: there is no certificate yet"
             )
-        renew_at = renewal_of(self._runner.pipeline, facts)
+        renew_at = renewal_of(self._runner.pipeline, facts, issued_at)
         expires = f"the certificate expires on {facts.not_after:%Y-%m-%d}"
         if decision == "nothing":
             return f"asks nothing of the CA: {expires} and is due on {renew_at:%Y-%m-%d}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from scepflow.private_files import write_whole
+from scepflow.private_files import write_shared
 from scepflow.standing import State, standing_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def write_metrics(path: Path, samples: Sequence[Sample], now: datetime) -> None:
     Raises:
         OSError: it cannot be written; what was there before still is.
     """
-    write_whole(path, metrics_text(samples, now).encode(), mode=0o644)
+    write_shared(path, metrics_text(samples, now).encode(), mode=0o644)
 
 
 def _values(sample: Sample) -> Iterator[tuple[str, int]]:

@@ -6,7 +6,12 @@ Must never hold: what is in them.
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import os
+import secrets
+import stat
+import time
 from typing import TYPE_CHECKING, BinaryIO
 
 from scepflow.errors import StateError
@@ -15,21 +20,55 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["explained", "make_folders", "make_private_file", "sync_folder", "write_private", "write_whole"]
+__all__ = [
+    "check_owned",
+    "explained",
+    "make_folders",
+    "make_private_file",
+    "sync_folder",
+    "write_private",
+    "write_shared",
+    "write_whole",
+]
+
+_ABANDONED_S = 3600.0
+"""A file that is still not in place after that will never be: its process was killed."""
 
 
 def make_folders(path: Path) -> None:
-    """Make a folder, mode 0700, and those above it, durably.
+    """Make a folder, mode 0700, and those above it, durably; one that is there may be of a run that was killed too early.
 
     Raises:
         OSError: one cannot be made.
     """
-    if path.is_dir():
-        return
-    for folder in reversed([path, *path.parents]):
-        if not folder.exists():
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    there = missing[-1].parent if missing else path
+    with contextlib.suppress(PermissionError):  # who may not list the folder above has not made this one
+        sync_folder(there.parent)
+    for folder in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # another process has just made it
             folder.mkdir(mode=0o700)
-            sync_folder(folder.parent)
+        sync_folder(folder.parent)
+
+
+def check_owned(path: Path) -> None:
+    """Raise if somebody else may change what is in a folder.
+
+    Raises:
+        StateError: it is another user's, root excepted, or others may write to it.
+        OSError: it cannot be looked at.
+    """
+    status, me = path.stat(), os.geteuid()
+    if status.st_uid not in (me, 0):
+        raise StateError(
+            f"{path} belongs to uid {status.st_uid}, and uid {me} works here",
+            hint=f"look at what is in it; if it is yours: chown -R {me} {path}",
+        )
+    if stat.S_IMODE(status.st_mode) & 0o022:
+        raise StateError(
+            f"others may write to {path}, where keys and trusted certificates are kept",
+            hint=f"look at what is in it, then: chmod go-w {path}",
+        )
 
 
 def make_private_file(path: Path) -> None:
@@ -39,6 +78,8 @@ def make_private_file(path: Path) -> None:
         StateError: it cannot be made.
     """
     with explained(path):
+        if path.exists():
+            return
         make_folders(path.parent)
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
@@ -61,7 +102,19 @@ def write_whole(path: Path, content: bytes, *, mode: int) -> None:
     Raises:
         OSError: it cannot be written; an earlier one is as it was.
     """
-    temporary = path.with_name(f".{path.name}.new")
+    _write(path, content, mode=mode, temporary=path.with_name(f".{path.name}.new"))
+
+
+def write_shared(path: Path, content: bytes, *, mode: int) -> None:
+    """Replace a file that other processes may be replacing just now; as `write_whole`, which needs a lock."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.lstat().st_mtime > _ABANDONED_S:
+                left.unlink()
+    _write(path, content, mode=mode, temporary=path.with_name(f".{path.name}.{secrets.token_hex(8)}.new"))
+
+
+def _write(path: Path, content: bytes, *, mode: int, temporary: Path) -> None:
     try:
         with _private(temporary) as file:
             os.fchmod(file.fileno(), mode)
@@ -104,5 +157,11 @@ def sync_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (
+            errno.EINVAL,
+            errno.ENOTSUP,
+        ):  # a filesystem that cannot; anything else is a disk that fails
+            raise
     finally:
         os.close(descriptor)

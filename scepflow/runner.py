@@ -7,19 +7,27 @@ would pay for.
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from scepflow.digests import asked_digest, sink_digest
-from scepflow.errors import LockedError, PendingError, RejectedError, ScepflowError, StateError
+from scepflow.errors import (
+    LockedError,
+    PendingError,
+    PipelineError,
+    RejectedError,
+    ScepflowError,
+    StateError,
+)
 from scepflow.events import RunFinished, RunStarted
 from scepflow.faults import working
 from scepflow.renewal import RENEWAL_RETRY, renewal_of
 from scepflow.system import System, make_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from scepflow.delivery import Delivery
@@ -30,9 +38,10 @@ if TYPE_CHECKING:
     from scepflow.pipeline.model import Pipeline
     from scepflow.records import AttemptRecord, CertificateFacts, PipelineRecord
     from scepflow.stages import OutputSink, Run
+    from scepflow.staging import StagedFiles
     from scepflow.state import PipelineState, StateDirectory
 
-__all__ = ["Decision", "Outcome", "Runner", "run_pipeline", "tell_run"]
+__all__ = ["Decision", "Outcome", "Runner", "at_work", "note_unreadable", "run_pipeline", "tell_run"]
 
 Decision = Literal["enroll", "resume", "renew", "nothing"]
 """What a run asks of the CA."""
@@ -48,6 +57,7 @@ class Outcome:
         renew_at: when it is due, aware UTC.
         deliveries: what became of the sinks that got it in this run, in the pipeline's order.
         credential: key, certificate and chain, if this run had them in its hands.
+        pending: the renewal that the CA has not decided, where a sink that failed is the worse news.
     """
 
     action: str
@@ -55,6 +65,7 @@ class Outcome:
     renew_at: datetime
     deliveries: tuple[Delivery, ...] = ()
     credential: Credential | None = None
+    pending: PendingError | None = None
 
     @property
     def exit_code(self) -> int:
@@ -76,6 +87,7 @@ def run_pipeline(
     wait_s: float | None = None,
     again: bool = False,
     renew: bool = False,
+    enroll: bool = False,
 ) -> Outcome:
     """Bring a pipeline's certificate up to date and deliver it.
 
@@ -87,6 +99,7 @@ def run_pipeline(
         wait_s: the longest time to wait for the CA's decision, 0 or more; as long as the poller says when None.
         again: give up a pending request, and ask again for what was rejected.
         renew: renew the certificate though it is not due.
+        enroll: ask for a certificate as if there were none, though one is valid.
 
     Raises:
         LockedError: another run works on the same pipeline.
@@ -95,11 +108,49 @@ def run_pipeline(
     world = system or System()
 
     def run() -> Outcome:
-        with state.locked(pipeline.file, name=pipeline.name, now=world.now()) as own:
-            runner = Runner(pipeline, own, emit=emit, system=world, wait_s=wait_s)
-            return runner.run(again=again, renew=renew)
+        with at_work(pipeline, emit=emit, state=state, system=world, wait_s=wait_s) as runner:
+            return runner.run(again=again, renew=renew, enroll=enroll)
 
     return tell_run(pipeline, run, emit=emit, system=world)
+
+
+@contextmanager
+def at_work(
+    pipeline: Pipeline,
+    *,
+    emit: Callable[[Event], None],
+    state: StateDirectory,
+    system: System,
+    wait_s: float | None = None,
+) -> Iterator[Runner]:
+    """Give what works on a pipeline, whose state is locked meanwhile.
+
+    Raises:
+        LockedError: another run works on the same pipeline.
+        StateError: the state directory cannot be used.
+    """
+    with state.locked(pipeline.file, name=pipeline.name, now=system.now()) as own:
+        for path in own.set_aside:
+            make_run(pipeline, emit, system).warn("unknown-transaction", own.why_aside(path))
+        yield Runner(pipeline, own, emit=emit, system=system, wait_s=wait_s)
+
+
+def note_unreadable(state: StateDirectory, file: Path, *, message: str, hint: str, at: datetime) -> None:
+    """Note that a run could not begin because the pipeline's file is missing or has errors.
+
+    Args:
+        state: the state directory; a pipeline that it does not know stays unknown.
+        file: the pipeline's file, absolute.
+        message: what is wrong with it, one line.
+        hint: what to do about it, or "".
+        at: when, aware UTC.
+
+    Raises:
+        StateError: it cannot be noted.
+    """
+    place, code = state.place(file), PipelineError.exit_code
+    if state.journal.pipeline(place):
+        state.journal.end(place, outcome="failed", exit_code=code, at=at, message=message, hint=hint)
 
 
 def tell_run(
@@ -184,29 +235,34 @@ class Runner:
         """The pipeline's name in it."""
         return self.state.place
 
-    def run(self, *, again: bool, renew: bool) -> Outcome:
+    def run(self, *, again: bool, renew: bool, enroll: bool = False) -> Outcome:
         """Decide and act, and note how it ended."""
         record = self.record()
         try:
-            outcome = self._act(record, again=again, renew=renew)
+            outcome = self._act(record, again=again, renew=renew, enroll=enroll)
+        except _HeldError:
+            with suppress(StateError):
+                self._hold(record)
+            raise
+        except RejectedError:  # noted together with the end of its attempt
+            raise
         except ScepflowError as error:
-            if not isinstance(error, _HeldError):
-                with suppress(StateError):  # the error itself says more than that it cannot be noted
-                    self._end(record, _word(error), error.exit_code, error.message, error.hint or "")
+            with suppress(StateError):  # the error itself says more than that it cannot be noted
+                self._end(_word(error), error.exit_code, error.message, error.hint or "")
             raise
         except Exception as error:
             with suppress(StateError):
                 bug = f"a bug in scepflow: {type(error).__name__}"
-                self._end(record, "failed", ScepflowError.exit_code, bug, "the log of the run says more")
+                self._end("failed", ScepflowError.exit_code, bug, "the log of the run says more")
             raise
         if (outcome.word, outcome.exit_code) != ("unchanged", record.exit_code):
             with suppress(StateError):  # told already
-                self.end(record, outcome)
+                self.end(outcome)
         return outcome
 
-    def end(self, record: PipelineRecord, outcome: Outcome) -> None:
+    def end(self, outcome: Outcome) -> None:
         """Note that the pipeline has a certificate."""
-        self._end(record, outcome.word, outcome.exit_code)
+        self._end(outcome.word, outcome.exit_code)
 
     def record(self) -> PipelineRecord:
         """Return how the pipeline stands."""
@@ -214,24 +270,37 @@ class Runner:
         assert record is not None, "the lock has entered it"
         return record
 
-    def _end(
-        self, record: PipelineRecord, word: str, exit_code: int, message: str = "", hint: str = ""
-    ) -> None:
-        """Note how the run ended; the same failure as before makes no second line of history."""
+    def _end(self, word: str, exit_code: int, message: str = "", hint: str = "") -> None:
+        """Note how the run ended."""
         now = self.system.now()
         self.journal.end(self.place, outcome=word, exit_code=exit_code, at=now, message=message, hint=hint)
-        if message and message != record.message:
-            self.journal.tell(self.place, word, message, at=now)
 
-    def _act(self, record: PipelineRecord, *, again: bool, renew: bool) -> Outcome:
+    def _hold(self, record: PipelineRecord) -> None:
+        """Note that the run asked nothing, unless that is what the journal says already."""
+        refusal = record.refused
+        if refusal and (record.outcome, record.message) != ("rejected", refusal.message):
+            self.journal.hold(self.place, refusal, at=self.system.now())
+
+    def _act(self, record: PipelineRecord, *, again: bool, renew: bool, enroll: bool) -> Outcome:
         record = self._given_up(record) if again else record
-        if record.refused and (again or renew):
+        if record.refused and (again or renew or enroll):
             self.journal.allow(self.place)
             record = self.record()
         if again and record.current and self._is_lost(record.current):
             return self._have(*self.obtaining().enroll(), purpose="enrollment")
+        if not (again or enroll or record.current or record.open):
+            self._refuse_renamed()
         missed = self._deliver_missed(record)
-        current, decision = record.current, self.decide(record, renew=renew)
+        try:
+            return self._ask(record, missed, renew=renew, enroll=enroll)
+        except PendingError as error:
+            if missed and missed.exit_code:
+                return replace(missed, pending=error)
+            raise
+
+    def _ask(self, record: PipelineRecord, missed: Outcome | None, *, renew: bool, enroll: bool) -> Outcome:
+        """Ask of the CA what is to be asked; what the sinks have missed they have got by now, or they failed."""
+        current, decision = record.current, self.decide(record, renew=renew, enroll=enroll)
         if decision == "resume":
             assert record.open is not None, "what can be resumed is open"
             return self._have(*self.obtaining().resume(record.open, current), purpose=record.open.purpose)
@@ -242,17 +311,18 @@ class Runner:
             return self._have(*self.obtaining().renew(current), purpose="renewal")
         facts = current.certificate
         assert facts is not None, "an issued attempt has one"
-        renew_at = renewal_of(self.pipeline, facts)
+        renew_at = renewal_of(self.pipeline, facts, current.issued_at)
         if renew_at != record.renew_at:
             self.journal.due(self.place, renew_at)
         return missed or Outcome(action="unchanged", certificate=facts, renew_at=renew_at)
 
-    def decide(self, record: PipelineRecord, *, renew: bool = False) -> Decision:
+    def decide(self, record: PipelineRecord, *, renew: bool = False, enroll: bool = False) -> Decision:
         """Return what to ask of the CA, and change nothing.
 
         Args:
             record: how the pipeline stands.
             renew: renew the certificate though it is not due.
+            enroll: enroll though there is a valid certificate.
 
         Raises:
             RejectedError: the CA has rejected it, and is not asked again yet.
@@ -260,20 +330,56 @@ class Runner:
         if record.open:
             return "resume"
         current = record.current
-        if current is None or self._is_over(current):
-            self._heed_refusal(record, for_ever=True)
+        if current is None or enroll or self._is_over(current):
+            self._heed_refusal(record, "enrollment")
             return "enroll"
         assert current.certificate is not None, "an issued attempt has one"
-        if not renew and self.system.now() < renewal_of(self.pipeline, current.certificate):
+        due_at = renewal_of(self.pipeline, current.certificate, current.issued_at)
+        if not renew and self.system.now() < due_at:
             return "nothing"
-        self._heed_refusal(record, for_ever=False)
+        self._heed_refusal(record, "renewal")
         return "renew"
+
+    def _refuse_renamed(self) -> None:
+        """Do not enroll anew, with a challenge that may be spent, because a pipeline file has got another name.
+
+        Raises:
+            StateError: a pipeline whose file is gone has a valid certificate for the same subject.
+        """
+        if not self.pipeline.file.exists():
+            return
+        valid = [
+            other
+            for other in self.journal.pipelines()
+            if other.current
+            and other.current.certificate
+            and other.current.certificate.not_after > self.system.now()
+            and not Path(other.file).exists()
+        ]
+        if not valid:
+            return
+        from scepflow.subjects import asked_subject
+        from scepflow.text import sanitise
+
+        name = asked_subject(self.pipeline, self._context())
+        subject = sanitise(name.rfc4514_string()) if name is not None else None
+        for other in valid:
+            assert other.current is not None, "chosen so"
+            assert other.current.certificate is not None, "chosen so"
+            if other.current.certificate.subject == subject:
+                kept = self.state.path.parent / other.place / other.current.transaction_id
+                raise StateError(
+                    f"{self.pipeline.name} has no certificate, and {other.file}, which is gone, has a valid one"
+                    f" for the same subject {subject}",
+                    hint="if it was renamed, name it back, or take over what it had: scepflow run"
+                    f" {self.pipeline.file} --adopt {kept}/certificate.pem {kept}/key.pem; --again enrolls anew",
+                )
 
     def _given_up(self, record: PipelineRecord) -> PipelineRecord:
         """Give up a pending request, and return how the pipeline stands then."""
         if record.open is None:
             return record
-        self.journal.close(self.place, record.open.transaction_id, status="abandoned", at=self.system.now())
+        self.journal.close(self.place, record.open.transaction_id, at=self.system.now())
         self.state.sweep()
         return self.record()
 
@@ -296,22 +402,26 @@ class Runner:
     def _asked(self) -> str:
         return asked_digest(self.pipeline, salt=self.state.salt(self.system.random_bytes))
 
-    def _heed_refusal(self, record: PipelineRecord, *, for_ever: bool) -> None:
-        """Do not ask again for what the CA has rejected, unless something has changed."""
-        if record.refused is None or record.refused != self._asked():
-            return
-        ended_at = record.ended_at or self.system.now()
-        if not for_ever and self.system.now() - ended_at >= RENEWAL_RETRY:
+    def _heed_refusal(self, record: PipelineRecord, purpose: str) -> None:
+        """Do not ask again for what the CA has rejected, unless something has changed; a renewal only for a while.
+
+        A rejection of the future is past: the clock was wrong then, which may be why it was rejected.
+        """
+        refusal = record.refused
+        if refusal is None or refusal.purpose != purpose or refusal.asked != self._asked():
             return
         when = "`scepflow run --again` asks nevertheless"
-        if not for_ever:
-            when = f"it is asked again after {ended_at + RENEWAL_RETRY:%Y-%m-%d %H:%M} UTC; {when}"
-        code = record.exit_code
+        if purpose == "renewal":
+            until = refusal.at + RENEWAL_RETRY
+            if not refusal.at <= self.system.now() < until:
+                return
+            when = f"it is asked again after {until:%Y-%m-%d %H:%M} UTC; {when}"
         raise _HeldError(
-            f"not asked again, since nothing has changed: {record.message}",
-            fail_info=code - 70 if code >= 70 else None,
+            f"not asked again, since nothing has changed: {refusal.message}",
+            fail_info=refusal.fail_info,
+            fail_info_text=refusal.fail_info_text,
             transaction_id="",
-            hint=f"{record.hint}\n{when}" if record.hint else when,
+            hint=f"{refusal.hint}\n{when}" if refusal.hint else when,
         )
 
     # -- a certificate
@@ -326,7 +436,7 @@ class Runner:
             emit=self.emit,
             system=self.system,
             wait_s=self.wait_s,
-            asked=self._asked(),
+            asked=self._asked,
         )
 
     def _have(self, transaction_id: str, credential: Credential, *, purpose: str) -> Outcome:
@@ -334,7 +444,7 @@ class Runner:
         from scepflow.custody import Custody, facts_of
 
         facts, now = facts_of(credential.certificate), self.system.now()
-        renew_at = renewal_of(self.pipeline, facts)
+        renew_at = renewal_of(self.pipeline, facts, now)
         action = "renewed" if purpose == "renewal" else "issued"
         try:
             # What is not kept is not issued in the journal either, so that the next run asks the CA for it once more.
@@ -342,10 +452,15 @@ class Runner:
                 transaction_id, (credential.certificate, *credential.chain)
             )
             self.journal.issue(
-                self.place, transaction_id, facts, at=now, renew_at=renew_at, keep=self.pipeline.renew.keep
+                self.place,
+                transaction_id,
+                facts,
+                at=now,
+                renew_at=renew_at,
+                keep=self.pipeline.renew.keep,
+                action=action,
+                sinks=self.pipeline.sinks,
             )
-            said = f"{facts.subject}, serial {facts.serial}, expires {facts.not_after:%Y-%m-%d}"
-            self.journal.tell(self.place, action, said, at=now)
             self.state.sweep()
         except StateError as error:  # the sinks may still have room for what the CA has granted
             self._context().warn("not-kept", error.message)
@@ -358,6 +473,8 @@ class Runner:
 
     def _deliver_missed(self, record: PipelineRecord) -> Outcome | None:
         """Deliver the current certificate to the sinks that do not have it, or whose options have changed."""
+        with self._noting(self._context()):
+            self.staged.clear_all_but(self.pipeline.sinks)
         current = record.current
         if (
             current is None
@@ -369,6 +486,8 @@ class Runner:
         if gone:
             self.journal.forget_sinks(self.place, sorted(gone))
         missed = self.missed(record)
+        with self._noting(self._context()):  # the last run may have ended before it could
+            self.staged.clear_all_but(missed)
         if not missed:
             return None
         try:
@@ -381,7 +500,7 @@ class Runner:
         return Outcome(
             action="delivered",
             certificate=current.certificate,
-            renew_at=renewal_of(self.pipeline, current.certificate),
+            renew_at=renewal_of(self.pipeline, current.certificate, current.issued_at),
             deliveries=deliveries,
             credential=credential,
         )
@@ -403,41 +522,73 @@ class Runner:
             return False
 
     def deliver(
-        self, transaction_id: str, credential: Credential, sinks: Mapping[str, OutputSink]
+        self,
+        transaction_id: str,
+        credential: Credential,
+        sinks: Mapping[str, OutputSink],
+        *,
+        tell_again: bool = True,
     ) -> tuple[Delivery, ...]:
         """Deliver a certificate and note what became of each sink.
 
-        When files come late, the sinks that only write are told once more: a daemon that was reloaded
-        while its files could not be written has not seen them.
+        Args:
+            transaction_id: of the certificate.
+            credential: key, certificate and chain.
+            sinks: who gets it; those that only write and wait for one of these follow.
+            tell_again: whether that is so even for those that have been told of this certificate: a daemon that was
+                reloaded while its files could not be written has not seen them.
         """
-        from scepflow.delivery import deliver, only_writes
+        from scepflow.delivery import awaited, deliver
 
-        run = self._context()
+        run, waits = self._context(), awaited(self.pipeline.sinks)
+        others = self.pipeline.sinks.keys() - sinks.keys()
+        behind = others & self.missed(self.record()).keys() if others else set()
 
         def note(delivery: Delivery) -> None:
-            try:
-                self._note(transaction_id, delivery)
-            except StateError as error:  # it will be delivered once more
-                run.warn("not-kept", error.message)
+            told = [name for name, files in waits.items() if delivery.sink in files] if tell_again else []
+            with self._noting(run):  # else it will be delivered once more
+                self._note(transaction_id, delivery, outdates=() if delivery.error else told)
 
-        def to(some: Mapping[str, OutputSink]) -> tuple[Delivery, ...]:
-            return deliver(some, credential, run, monotonic_s=self.system.monotonic_s, note=note)
+        def note_staged(sink: str, paths: Sequence[Path]) -> None:
+            with self._noting(run):
+                self.staged.note(sink, paths)
 
-        deliveries = to(sinks)
-        if any(not (delivery.error or only_writes(sinks[delivery.sink])) for delivery in deliveries):
-            told = self._only_writing()
-            deliveries += to({name: sink for name, sink in told.items() if name not in sinks})
+        def to(some: Mapping[str, OutputSink], behind: Collection[str]) -> tuple[Delivery, ...]:
+            clock = self.system.monotonic_s
+            noted: dict[str, Any] = {"monotonic_s": clock, "note": note, "note_staged": note_staged}
+            return deliver(some, credential, run, waits=waits, behind=behind, **noted)
+
+        deliveries = to(sinks, behind)
+        arrived = {delivery.sink for delivery in deliveries if not delivery.error}
+        followers = {
+            name: self.pipeline.sinks[name]
+            for name, files in waits.items()
+            if name in others and arrived & set(files) and (tell_again or name in behind)
+        }
+        if followers:
+            deliveries += to(followers, behind | (sinks.keys() - arrived))
+        with self._noting(run):
+            self.staged.clear(arrived | (others - behind))
         return deliveries
 
-    def _only_writing(self) -> dict[str, OutputSink]:
-        from scepflow.delivery import only_writes
+    @property
+    def staged(self) -> StagedFiles:
+        """What the sinks may have left beside their targets."""
+        from scepflow.staging import StagedFiles
 
-        return {name: sink for name, sink in self.pipeline.sinks.items() if only_writes(sink)}
+        return StagedFiles(self.state.path / "staged.json")
 
-    def _note(self, transaction_id: str, delivery: Delivery) -> None:
+    @contextmanager
+    def _noting(self, run: Run) -> Iterator[None]:
+        """Warn of what cannot be kept, and go on."""
+        try:
+            yield
+        except StateError as error:
+            run.warn("not-kept", error.message)
+
+    def _note(self, transaction_id: str, delivery: Delivery, *, outdates: Sequence[str]) -> None:
         """Write down what became of a sink."""
         now, error = self.system.now(), delivery.error
-        outdated = self._only_writing()
         self.journal.deliver(
             self.place,
             transaction_id,
@@ -445,22 +596,9 @@ class Runner:
             options=sink_digest(self.pipeline.sinks[delivery.sink]),
             at=now,
             error=error.message if error else None,
-            outdates=() if error or delivery.sink in outdated else tuple(outdated),
+            detail=delivery.detail,
+            outdates=outdates,
         )
-        said = f"{delivery.sink}: {error.message if error else delivery.detail}"
-        self.journal.tell(self.place, "sink-failed" if error else "delivered", said, at=now)
-
-    def note_delivered(self, transaction_id: str) -> None:
-        """Note that every sink has a certificate, as one has that came from where the sinks write."""
-        for name, sink in self.pipeline.sinks.items():
-            self.journal.deliver(
-                self.place,
-                transaction_id,
-                name,
-                options=sink_digest(sink),
-                at=self.system.now(),
-                error=None,
-            )
 
     def _context(self) -> Run:
         return make_run(self.pipeline, self.emit, self.system)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
@@ -64,6 +64,8 @@ class Run:
         previous: the credential that is being renewed, or None for the first.
         renewal: whether an existing certificate signs the request.
         rehearsal: whether this is a dry run: a stage then makes nothing that outlives it.
+        note_staged: is told by a sink, before it makes them, of the absolute paths of files that are to be gone once it
+            has delivered; those that a kill leaves are then removed by a later run, even if the sink is another by then.
     """
 
     pipeline: str
@@ -74,6 +76,7 @@ class Run:
     previous: Credential | None = None
     renewal: bool = False
     rehearsal: bool = False
+    note_staged: Callable[[Sequence[Path]], None] = lambda _paths: None
 
     def path(self, name: str) -> Path:
         """Return the path that an option names, relative to the pipeline file."""
@@ -274,6 +277,14 @@ class OutputSink(Stage, frozen=True, kw_only=True):
         Validation refuses it where the key of ``[key]`` cannot be written. The default does not.
         """
         return False
+
+    def waits_for(self) -> tuple[str, ...] | None:
+        """Return the names of the sinks that must have delivered before this one acts, or None for all that write files.
+
+        Asked only of a sink that prepares nothing, such as a command that is told of the files of others. While one of
+        those sinks fails, this one waits, which counts as not delivered. The default waits for all.
+        """
+        return None
 
     def is_in_place(self, run: Run) -> bool:  # noqa: ARG002  # for those that can look
         """Return whether what was delivered last is still there, as far as that can be seen at once.

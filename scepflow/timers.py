@@ -226,7 +226,7 @@ def _service(job: Job) -> str:
     lines = [
         f"# {marker(job)}",
         "[Unit]",
-        f"Description=Keep certificates alive over SCEP: {_plain(names).replace('%', '%%')}",
+        f"Description=Keep certificates alive over SCEP: {_systemd_text(names)}",
         *([] if job.user else ["Wants=network-online.target", "After=network-online.target"]),
         "",
         "[Service]",
@@ -290,6 +290,11 @@ def _systemd_word(word: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_./:=@%+,$-]+", word):
         return word
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _systemd_text(text: str) -> str:
+    """Return text that is a setting's whole value; a backslash at its end would join the next line to it (systemd.syntax(7))."""
+    return _plain(text).replace("%", "%%").replace("\\", "\\\\")
 
 
 def _credential(name: str) -> str:

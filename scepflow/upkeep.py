@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scepflow.custody import Custody, facts_of
+from scepflow.digests import sink_digest
 from scepflow.engine.identity import Credential
 from scepflow.errors import OptionError, StateError
 from scepflow.renewal import renewal_of
-from scepflow.runner import Outcome, Runner, tell_run
+from scepflow.runner import Outcome, at_work, tell_run
+from scepflow.subjects import asked_subject, is_issued_by_pin
 from scepflow.system import make_run
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from scepflow.events import Event
     from scepflow.pipeline.model import Pipeline
     from scepflow.records import AttemptRecord, CertificateFacts
-    from scepflow.stages import PrivateKey
+    from scepflow.runner import Runner
+    from scepflow.stages import PrivateKey, Run
     from scepflow.state import StateDirectory
     from scepflow.system import System
 
@@ -41,13 +44,13 @@ def deliver_again(
 
     Args:
         pipeline: whose certificate.
-        sinks: names of the sinks; all when empty.
+        sinks: names of the sinks, and whoever was waiting for one of them follows; all when empty.
         emit: is told every event.
         state: where it is kept.
         system: the clock.
 
     Raises:
-        StateError: there is no certificate, or it is lost.
+        StateError: there is no certificate, or it is lost, or it has expired.
         OptionError: no sink has that name.
         LockedError: a run works on the pipeline.
     """
@@ -56,12 +59,15 @@ def deliver_again(
             raise OptionError(f"no sink is named {name!r}", hint=f"known: {', '.join(pipeline.sinks)}")
 
     def work() -> Outcome:
-        with state.locked(pipeline.file, name=pipeline.name, now=system.now()) as own:
-            runner = Runner(pipeline, own, emit=emit, system=system)
+        with at_work(pipeline, emit=emit, state=state, system=system) as runner:
             current = runner.record().current
             if current is None:
                 raise StateError(f"{pipeline.name} has no certificate yet", hint="`scepflow run` gets one")
-            return _deliver(runner, current, sinks or tuple(pipeline.sinks), action="delivered")
+            _refuse_expired(pipeline.name, current, system)
+            # Who has been told of this certificate is not told again, unless all sinks are to get it.
+            return _deliver(
+                runner, current, sinks or tuple(pipeline.sinks), action="delivered", tell_again=False
+            )
 
     return tell_run(pipeline, work, emit=emit, system=system)
 
@@ -85,16 +91,15 @@ def roll_back(
     """
 
     def work() -> Outcome:
-        with state.locked(pipeline.file, name=pipeline.name, now=system.now()) as own:
-            runner = Runner(pipeline, own, emit=emit, system=system)
+        with at_work(pipeline, emit=emit, state=state, system=system) as runner:
             record = runner.record()
             if record.open:
                 raise StateError(
                     f"{pipeline.name} has asked for a certificate, and the CA has not decided",
                     hint="wait for it, or give the request up with `scepflow run --again`",
                 )
-            outcome = _go_back(runner, _before_current(runner, record.current))
-            runner.end(record, outcome)
+            outcome = _go_back(runner, _before_current(runner))
+            runner.end(outcome)
             return outcome
 
     return tell_run(pipeline, work, emit=emit, system=system)
@@ -109,34 +114,41 @@ def _go_back(runner: Runner, earlier: AttemptRecord) -> Outcome:
             hint="`scepflow run --renew` gets a new one",
         )
     runner.obtaining().credential(earlier)  # its files are there
-    journal, place, name = runner.journal, runner.place, earlier.transaction_id
-    journal.undeliver(place, name)
-    journal.select(place, name, renew_at=renewal_of(runner.pipeline, facts))
-    journal.tell(place, "rolled-back", f"back to serial {facts.serial}", at=now)
+    renew_at, sinks = renewal_of(runner.pipeline, facts, earlier.issued_at), runner.pipeline.sinks
+    runner.journal.select(runner.place, earlier.transaction_id, at=now, renew_at=renew_at, sinks=sinks)
     return _deliver(runner, earlier, tuple(runner.pipeline.sinks), action="rolled-back")
 
 
-def _before_current(runner: Runner, current: AttemptRecord | None) -> AttemptRecord:
-    issued = [attempt for attempt in runner.journal.attempts(runner.place) if attempt.status == "issued"]
-    if current:
-        names = [attempt.transaction_id for attempt in issued]
-        issued = issued[names.index(current.transaction_id) + 1 :]
-    if not issued:
+def _before_current(runner: Runner) -> AttemptRecord:
+    earlier = runner.journal.before_current(runner.place)
+    if earlier is None:
         raise StateError(
             "no earlier certificate is kept", hint="[renew] keep says how many stay, 1 unless told otherwise"
         )
-    return issued[0]
+    return earlier
 
 
-def _deliver(runner: Runner, attempt: AttemptRecord, sinks: Sequence[str], *, action: str) -> Outcome:
+def _refuse_expired(name: str, current: AttemptRecord, system: System) -> None:
+    facts = current.certificate
+    assert facts is not None, "an issued attempt has one"
+    if facts.not_after <= system.now():
+        raise StateError(
+            f"the certificate of {name} expired on {facts.not_after:%Y-%m-%d}",
+            hint="`scepflow run` gets a new one and delivers it",
+        )
+
+
+def _deliver(
+    runner: Runner, attempt: AttemptRecord, sinks: Sequence[str], *, action: str, tell_again: bool = True
+) -> Outcome:
     credential = runner.obtaining().credential(attempt)
     chosen = {name: runner.pipeline.sinks[name] for name in sinks}
-    deliveries = runner.deliver(attempt.transaction_id, credential, chosen)
+    deliveries = runner.deliver(attempt.transaction_id, credential, chosen, tell_again=tell_again)
     assert attempt.certificate is not None, "an issued attempt has one"
     return Outcome(
         action=action,
         certificate=attempt.certificate,
-        renew_at=renewal_of(runner.pipeline, attempt.certificate),
+        renew_at=renewal_of(runner.pipeline, attempt.certificate, attempt.issued_at),
         deliveries=deliveries,
         credential=credential,
     )
@@ -153,7 +165,8 @@ def adopt(
 ) -> CertificateFacts | None:
     """Take in a certificate that came from elsewhere, as if it had been issued and delivered by the last run.
 
-    Whether the CA of ``[ca]`` issued it cannot be known without asking; the first renewal shows it.
+    What would be in the way of its renewal, another subject or issuer, is warned of as far as it can be known without
+    asking the CA.
 
     Args:
         pipeline: which is to renew it.
@@ -175,8 +188,7 @@ def adopt(
     facts = facts_of(credential.certificate)
     if facts.not_after <= system.now():
         raise StateError("the certificate to adopt has expired", hint="`scepflow run` gets a new one")
-    with state.locked(pipeline.file, name=pipeline.name, now=system.now()) as own:
-        runner = Runner(pipeline, own, emit=emit, system=system)
+    with at_work(pipeline, emit=emit, state=state, system=system) as runner:
         record = runner.record()
         if record.current and record.current.certificate == facts:
             return None
@@ -184,8 +196,26 @@ def adopt(
             raise StateError(
                 f"{pipeline.name} has a certificate or a request already", hint="`scepflow status` shows it"
             )
+        _warn_of_misfits(pipeline, credential, make_run(pipeline, emit, system))
         _take_in(runner, credential, facts)
         return facts
+
+
+def _warn_of_misfits(pipeline: Pipeline, credential: Credential, run: Run) -> None:
+    """Tell what will be in the way of a renewal, as far as that can be known without asking the CA."""
+    subject, certificate = asked_subject(pipeline, run), credential.certificate
+    if subject is not None and subject != certificate.subject:
+        run.warn(
+            "adopted-subject",
+            f"the certificate is for {certificate.subject.rfc4514_string()}, and [csr] asks for"
+            f" {subject.rfc4514_string()}: most CAs refuse a renewal that changes the subject",
+        )
+    if is_issued_by_pin(pipeline, credential) is False:
+        run.warn(
+            "adopted-issuer",
+            f"the certificate was issued by {certificate.issuer.rfc4514_string()}, and nothing leads from there to"
+            " [ca] certificate: a CA renews its own certificates alone",
+        )
 
 
 def _take_in(runner: Runner, credential: Credential, facts: CertificateFacts) -> None:
@@ -200,10 +230,12 @@ def _take_in(runner: Runner, credential: Credential, facts: CertificateFacts) ->
             hint="name that key in [key], or let scepflow keep it, with a key source such as generate",
         )
     custody.keep(transaction_id, (credential.certificate, *credential.chain))
-    renew_at, keep = renewal_of(pipeline, facts), pipeline.renew.keep
-    runner.journal.adopt(place, transaction_id, facts, at=now, renew_at=renew_at, keep=keep)
-    runner.note_delivered(transaction_id)
-    runner.journal.tell(place, "adopted", f"{facts.subject}, serial {facts.serial}", at=now)
+    renew_at, keep = renewal_of(pipeline, facts, None), pipeline.renew.keep
+    # What came from where the sinks write is where it belongs.
+    delivered = {name: sink_digest(sink) for name, sink in pipeline.sinks.items()}
+    runner.journal.adopt(
+        place, transaction_id, facts, at=now, renew_at=renew_at, keep=keep, delivered=delivered
+    )
 
 
 def _credential(key: PrivateKey, certificates: Sequence[x509.Certificate]) -> Credential:

@@ -170,6 +170,11 @@ def test_a_pending_request_is_polled_when_the_poller_says_counted_from_the_reque
     assert after_s(waiting()) is None
 
 
+def test_a_clock_that_was_set_back_makes_the_next_poll_count_from_the_latest():
+    asked_at = NOW - timedelta(seconds=10)
+    assert after_s(waiting(begun_at=NOW + timedelta(days=99), asked_at=asked_at), 60, 120) == 50
+
+
 def test_a_pending_renewal_is_polled_though_a_certificate_is_there():
     record = msgspec.structs.replace(RECORD, open=waiting().open)
     assert after_s(record, 60) == 60

@@ -3,7 +3,6 @@
 import sys
 
 import pytest
-from run_fixtures import Box
 
 from scepflow.delivery import deliver, deliver_crl, describe
 from scepflow.errors import SinkError
@@ -105,10 +104,10 @@ def test_a_discard_that_fails_changes_no_result(issued, stage_run, log):
 
 
 def test_each_sink_is_told_with_its_time(issued, stage_run, recorded_events, log):
-    sinks = {"good": Box(content=[]), "bad": Staged(name="bad", log=log, fails_in="commit")}
+    sinks = {"good": Staged(name="good", log=log), "bad": Staged(name="bad", log=log, fails_in="commit")}
     _deliver(sinks, issued, stage_run)
     good, bad = recorded_events
-    assert (good.sink, good.detail, good.elapsed_s) == ("good", "a box", 2)
+    assert (good.sink, good.detail, good.elapsed_s) == ("good", "staged", 2)
     assert (bad.sink, bad.error) == ("bad", "the disk is full")
 
 
@@ -127,6 +126,47 @@ def test_a_sink_that_cannot_say_where_it_writes_is_called_by_its_name():
 
 def test_no_sinks_are_no_deliveries(issued, stage_run):
     assert _deliver({}, issued, stage_run) == ()
+
+
+# -- who waits
+
+
+class Waiting(Written, frozen=True, kw_only=True, tag="waiting"):
+    files: tuple[str, ...]
+
+    def waits_for(self):
+        if self.files == ("broken",):
+            raise ZeroDivisionError
+        return self.files
+
+
+@pytest.mark.parametrize("step", ["prepare", "commit"])
+def test_who_only_acts_waits_while_files_are_not_there(issued, stage_run, log, recorded_events, step):
+    sinks = {
+        "all": Written(name="all", log=log),
+        "first": Waiting(name="first", log=log, files=("one",)),
+        "none": Waiting(name="none", log=log, files=()),
+        "broken": Waiting(name="broken", log=log, files=("broken",)),
+        "one": Staged(name="one", log=log),
+        "two": Staged(name="two", log=log, fails_in=step),
+    }
+    deliveries = {delivery.sink: delivery.error for delivery in _deliver(sinks, issued, stage_run)}
+    assert [entry for entry in log if entry.startswith("write")] == ["write first", "write none"]
+    assert str(deliveries["all"]) == str(deliveries["broken"]) == "waits for sink two"
+    assert deliveries["first"] is deliveries["none"] is None
+
+
+def test_who_only_acts_waits_for_what_is_behind_from_before(issued, stage_run, log):
+    sinks = {"bell": Written(name="bell", log=log)}
+    (delivery,) = deliver(
+        sinks,
+        issued,
+        stage_run,
+        monotonic_s=iter(range(9)).__next__,
+        waits={"bell": ("one", "two")},
+        behind=("one", "two"),
+    )
+    assert (str(delivery.error), log) == ("waits for sinks one, two", [])
 
 
 # CRLs

@@ -275,6 +275,7 @@ def test_with_nothing_due_nothing_is_asked(world):
         f" and is due on {outcome.renew_at:%Y-%m-%d}"
     )
     assert _plan(world, renew=True)[1].startswith("renews, as --renew says; the certificate expires on ")
+    assert _plan(world, enroll=True)[1].startswith("enrolls, as --enroll says; the certificate expires on ")
 
 
 def test_what_is_due_is_renewed_with_a_message_that_the_certificate_signs(world):
@@ -344,7 +345,7 @@ def test_a_state_that_cannot_be_read_is_a_failure(world):
 
 @pytest.mark.parametrize("age_days", [1, 250, 364, 366])
 @pytest.mark.parametrize("pending", [False, True])
-@pytest.mark.parametrize("orders", [{}, {"again": True}, {"renew": True}])
+@pytest.mark.parametrize("orders", [{}, {"again": True}, {"renew": True}, {"enroll": True}])
 def test_a_run_does_what_the_dry_run_has_said(world, age_days, pending, orders):
     world.run()
     if pending:

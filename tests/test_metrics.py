@@ -1,5 +1,6 @@
 """How pipelines stand, for node_exporter's textfile collector."""
 
+import os
 import re
 import stat
 from dataclasses import replace
@@ -112,3 +113,29 @@ def test_the_file_is_replaced_whole_and_everyone_may_read_it(tmp_path):
 
 def test_without_pipelines_there_is_a_file_all_the_same():
     assert read(metrics_text([], NOW)) == {}
+
+
+def test_two_who_write_one_file_at_the_same_time_publish_no_half_of_it(tmp_path, monkeypatch):
+    """The second begins while the first is at it, and is killed half way."""
+    path, began = tmp_path / "scep.prom", []
+
+    def fsync(descriptor, real=os.fsync):
+        real(descriptor)
+        if not began:
+            began.append(descriptor)
+            with pytest.raises(KeyboardInterrupt):
+                write_metrics(path, [], NOW)
+        elif len(began) == 1:
+            began.append(descriptor)
+            os.truncate(descriptor, 3)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_metrics(path, [SAMPLE], NOW)
+    assert path.read_text() == metrics_text([SAMPLE], NOW)
+    (left,) = tmp_path.glob(".scep.prom.*")
+    write_metrics(path, [SAMPLE], NOW)
+    assert left.exists(), "somebody may be at it"
+    os.utime(left, (0, 0))
+    write_metrics(path, [SAMPLE], NOW)
+    assert [file.name for file in tmp_path.iterdir()] == ["scep.prom"]

@@ -455,3 +455,9 @@ def test_a_sink_of_unknown_outputs_is_remarked_where_writing_is_confined():
     (said,) = remarks(of)
     assert said.startswith("gw1: what sink s1 writes is not known")
     assert remarks(of, user=True) == remarks(of, "cron") == []
+
+
+def test_a_backslash_at_the_end_of_a_name_does_not_swallow_the_next_line():
+    job = timers.Job(name="scepflow", program=("/usr/bin/scepflow",), pipelines=(Path("/etc/a\\.toml"),))
+    lines = timers.timer_files(job, "systemd")[0].text.splitlines()
+    assert "Description=Keep certificates alive over SCEP: a\\\\" in lines

@@ -1,9 +1,12 @@
 """What a run decides: enroll, go on, renew, deliver again, or nothing; and what survives between runs."""
 
+import sqlite3
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from run_fixtures import Delays, GivenKey, Wire, World, new_authority, new_rsa_key
 
 from scepflow.errors import (
@@ -16,9 +19,12 @@ from scepflow.errors import (
     TrustError,
 )
 from scepflow.pipeline import RenewOptions
-from scepflow.runner import run_pipeline
+from scepflow.runner import note_unreadable, run_pipeline
 from scepflow.stages import OutputSink
+from scepflow.standing import standing_of
+from scepflow.state import Folder
 from scepflow.testca import Knobs, Responder
+from scepflow_bundled.file_sink import FileSink
 from scepflow_bundled.signers import SelfSignedSigner
 
 GONE = TransportError("the server hung up")
@@ -86,15 +92,16 @@ def test_a_pending_request_is_polled_by_the_next_run(world):
 
 def test_a_rejected_request_is_not_sent_again_until_something_changes(world):
     world.responder.knobs = Knobs(challenge="right")
+    pipeline = world.pipeline(transport=Wire(handle=Steady(world)))
     with pytest.raises(RejectedError):
-        world.run()
+        world.run(pipeline)
     with pytest.raises(RejectedError, match="not asked again") as caught:
-        _again(world)
+        _again(world, pipeline)
     assert (caught.value.exit_code, world.requests) == (72, [])
     world.responder.knobs = Knobs()
     with pytest.raises(RejectedError):
-        _again(world)
-    assert _again(world, again=True).action == "issued"
+        _again(world, pipeline)
+    assert _again(world, pipeline, again=True).action == "issued"
 
 
 def test_only_the_sink_that_failed_gets_it_again(world):
@@ -206,8 +213,6 @@ def test_once_the_time_is_over_each_run_asks_once(world):
 
 
 def test_an_output_that_is_gone_is_delivered_again(world):
-    from scepflow_bundled.file_sink import FileSink
-
     pipeline = world.pipeline(sinks={"file": FileSink(cert="gw1.crt", key="gw1.key", crl="ca.crl")})
     first = world.run(pipeline)
     assert _again(world, pipeline).action == "unchanged"
@@ -391,6 +396,10 @@ def test_a_pipeline_is_the_same_by_whatever_way_its_folder_is_named(world):
     )
 
 
+def _state(world):
+    return standing_of(_record(world), world.now()).state
+
+
 def _record(world):
     return world.state.journal.pipeline(world.state.place(world.pipeline().file))
 
@@ -414,3 +423,242 @@ def test_a_stranger_s_next_ca_is_not_kept_even_where_checks_are_turned_off(world
     assert _again(world, renewing, renew=True).action == "renewed"
     assert "GetNextCACert" in world.operations
     assert not list(world.state.path.rglob("next-ca.pem"))
+
+
+# -- what the CA has rejected
+
+
+@pytest.fixture
+def refused(world):
+    """A world whose CA has rejected the renewal, the pipeline, and when that was."""
+    pipeline = world.pipeline(transport=Wire(handle=Steady(world)))
+    world.run(pipeline)
+    world.slept_s.append(365 * DAY_S * 0.8)
+    world.responder.knobs = Knobs(reject=2)
+    with pytest.raises(RejectedError):
+        world.run(pipeline)
+    world.responder.knobs = Knobs()
+    return world, pipeline, world.now()
+
+
+def test_a_rejected_renewal_does_not_keep_an_expired_certificate_from_enrollment(refused):
+    world, pipeline, _ = refused
+    world.slept_s.append(365 * DAY_S * 0.2 - DAY_S / 2)
+    world.responder.knobs = Knobs(reject=2)
+    with pytest.raises(RejectedError):
+        _again(world, pipeline)
+    world.responder.knobs = Knobs()
+    world.slept_s.append(DAY_S * 0.75)
+    assert _state(world) == "expired"
+    assert _again(world, pipeline).action == "issued"
+    assert world.responder.requests[-1].message_type == 19
+
+
+def test_an_error_of_a_later_run_does_not_start_the_day_of_a_rejected_renewal_anew(refused):
+    world, pipeline, _ = refused
+    world.slept_s.append(DAY_S)
+    world.answers["GetCACert"] = GONE
+    with pytest.raises(TransportError):
+        _again(world, pipeline)
+    world.answers.clear()
+    assert _again(world, pipeline).action == "renewed"
+
+
+def test_what_holds_a_request_back_is_the_ca_s_reason_and_exit_code_whatever_happened_since(world):
+    world.responder.knobs = Knobs(reject=3, reject_text="your clock is wrong")
+    pipeline = world.pipeline(transport=Wire(handle=Steady(world)))
+    with pytest.raises(RejectedError) as first:
+        _again(world, pipeline)
+    world.answers["GetCACert"] = GONE
+    with pytest.raises(TransportError):
+        _again(world, world.pipeline(ca={"identifier": "other"}))
+    place = _record(world).place
+    world.state.journal.end(place, outcome="failed", exit_code=78, at=world.now(), message="a broken file")
+    with pytest.raises(RejectedError) as held:
+        _again(world, pipeline)
+    assert held.value.message == f"not asked again, since nothing has changed: {first.value.message}"
+    assert (held.value.exit_code, held.value.fail_info_text) == (73, "your clock is wrong")
+    assert "GetCACert" not in world.operations
+    record = _record(world)
+    assert (record.outcome, record.exit_code, record.message) == ("rejected", 73, first.value.message)
+    assert _state(world) == "rejected"
+    ended_at = record.ended_at
+    world.slept_s.append(60)
+    with pytest.raises(RejectedError):
+        _again(world, pipeline)
+    assert _record(world).ended_at == ended_at, "a run that changes nothing writes nothing"
+
+
+def test_a_rejection_from_the_future_is_past(refused):
+    """The clock was ahead, which may be why it was rejected."""
+    world, pipeline, _ = refused
+    world.slept_s.append(-30 * DAY_S)
+    assert _again(world, pipeline, renew=True).action == "renewed"
+
+
+def test_a_rejection_from_the_future_holds_no_due_renewal_up(refused):
+    world, pipeline, _ = refused
+    world.slept_s.append(-DAY_S)
+    assert _again(world, pipeline).action == "renewed"
+
+
+def test_a_process_that_ends_right_after_a_rejection_leaves_its_reason(world, monkeypatch):
+    world.responder.knobs = Knobs(reject=2)
+    pipeline = world.pipeline(transport=Wire(handle=Steady(world)))
+
+    def die(_self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "discard", die)
+        with pytest.raises(KeyboardInterrupt):
+            _again(world, pipeline)
+    record = _record(world)
+    assert (record.outcome, record.exit_code, _state(world)) == ("rejected", 72, "rejected")
+    with pytest.raises(RejectedError, match="not asked again, since nothing has changed: the CA rejected"):
+        _again(world, pipeline)
+    assert world.kept == []
+
+
+def test_a_request_that_is_rejected_after_days_is_not_asked_again(world):
+    pipeline = world.pipeline(transport=Wire(handle=Steady(world)))
+    world.responder.knobs = Knobs(pending=1, reject=2)
+    with pytest.raises(PendingError):
+        _again(world, pipeline, wait_s=0)
+    world.slept_s.append(DAY_S)
+    with pytest.raises(RejectedError):
+        _again(world, pipeline)
+    with pytest.raises(RejectedError, match="not asked again"):
+        _again(world, pipeline)
+    assert world.requests == []
+
+
+@pytest.mark.parametrize(("expired", "kinds"), [("enroll", [19, 19]), ("renew", [19, 17])])
+def test_an_expired_certificate_is_replaced_as_the_pipeline_says(world, expired, kinds):
+    pipeline = world.pipeline(renew=RenewOptions(expired=expired))
+    world.run(pipeline)
+    world.slept_s.append(366 * DAY_S)
+    with suppress(RejectedError):  # what the CA thinks of it is its own affair
+        _again(world, pipeline)
+    assert [request.message_type for request in world.responder.requests][:2] == kinds
+
+
+# -- what is noted on the way
+
+
+def test_every_poll_is_noted_before_it_leaves(world):
+    world.responder.knobs = Knobs(pending=9)
+    with pytest.raises(PendingError):
+        world.run()
+    attempt = _record(world).open
+    assert (attempt.polls, attempt.asked_at, attempt.pending) == (2, world.now(), True)
+
+
+def test_a_clock_that_was_set_back_makes_no_wait_longer_than_the_poller_s(world):
+    world.responder.knobs = Knobs(pending=9)
+    pipeline = world.pipeline(poller=Delays(seconds=(60, 120)))
+    with pytest.raises(PendingError):
+        _again(world, pipeline, wait_s=0)
+    world.slept_s.append(-DAY_S / 2)
+    with pytest.raises(PendingError):
+        _again(world, pipeline)
+    waits = [event for event in world.events if type(event).__name__ == "PollScheduled"]
+    assert [(event.delay_s, event.waited_s) for event in waits] == [(60, 0), (120, 60)]
+
+
+class Post(OutputSink, frozen=True, kw_only=True, tag="post"):
+    """Sends it to an address, where nobody can look whether it is there."""
+
+    address: str
+
+    def write(self, issued, run):
+        pass
+
+
+def test_a_sink_whose_options_have_changed_gets_the_certificate_again(world):
+    def pipeline(address):
+        return world.pipeline(sinks={"post": Post(address=address)})
+
+    world.run(pipeline("one"))
+    assert _again(world, pipeline("one")).action == "unchanged"
+    assert _again(world, pipeline("two")).action == "delivered"
+    assert _again(world, pipeline("two")).action == "unchanged"
+
+
+def test_a_process_that_ends_between_two_sinks_leaves_the_second_behind(world):
+    class Deadly(OutputSink, frozen=True, kw_only=True, tag="deadly"):
+        def write(self, issued, run):
+            raise KeyboardInterrupt
+
+    sinks = world.pipeline().sinks | {"last": Deadly()}
+    with pytest.raises(KeyboardInterrupt):
+        world.run(world.pipeline(sinks=sinks))
+    assert _state(world) == "degraded"
+    deliveries = _record(world).deliveries
+    assert (deliveries["box"].error, bool(deliveries["last"].error)) == (None, True)
+
+
+def test_a_sink_that_failed_is_worse_news_than_a_renewal_that_is_pending(world):
+    broken = [1]
+    sinks = world.pipeline().sinks | {"flaky": Flaky(broken=broken, got=[])}
+    first = world.run(world.pipeline(sinks=sinks))
+    world.responder.knobs = Knobs(pending=9)
+    world.slept_s.append(365 * DAY_S * 0.8)
+    outcome = _again(world, world.pipeline(sinks=sinks), wait_s=0)
+    assert (outcome.word, outcome.exit_code, outcome.certificate) == ("degraded", 6, first.certificate)
+    assert [delivery.sink for delivery in outcome.deliveries] == ["flaky"]
+    assert outcome.pending.exit_code == 3
+    assert (_record(world).outcome, _record(world).exit_code) == ("degraded", 6)
+    broken.clear()
+    with pytest.raises(PendingError):
+        _again(world, world.pipeline(sinks=sinks), wait_s=0)
+
+
+# -- a journal that is lost
+
+
+def test_a_key_that_a_new_journal_does_not_know_is_kept_and_told_of(world):
+    key = world.run().credential.key
+    world.state.journal.path.unlink()
+    assert _again(world).action == "issued"
+    assert world.warnings == ["unknown-transaction"]
+    (kept,) = (world.state.path / "unknown").rglob("key.pem")
+    assert load_pem_private_key(kept.read_bytes(), None).private_numbers() == key.private_numbers()
+    assert world.state.journal.history()[0].kind == "set-aside"
+    assert str(kept.parent) in world.state.journal.history()[0].text
+    assert _again(world).action == "unchanged"
+    assert world.warnings == []
+
+
+def test_a_pending_request_that_a_new_journal_does_not_know_is_kept(world):
+    world.responder.knobs = Knobs(pending=9)
+    with pytest.raises(PendingError):
+        world.run(wait_s=0)
+    world.state.journal.path.write_bytes(b"")
+    with pytest.raises(PendingError):
+        _again(world, wait_s=0)
+    assert world.warnings == ["unknown-transaction"]
+    assert len(list((world.state.path / "unknown").rglob("enrollment.json"))) == 1
+
+
+def test_an_identifier_that_would_lead_out_of_the_state_directory_is_an_error(world):
+    world.run()
+    with closing(sqlite3.connect(world.state.journal.path)) as db, db:
+        db.execute("UPDATE attempt SET transaction_id = '../../x', status = 'sent'")
+    with pytest.raises(StateError, match="not a transaction id"):
+        _again(world)
+
+
+# -- a pipeline file that cannot be read
+
+
+def test_a_run_that_could_not_begin_is_noted_of_a_pipeline_that_is_known(world):
+    file = world.pipeline().file
+    note = {"message": "line 3: no", "hint": "see", "at": world.now()}
+    note_unreadable(world.state, file, **note)
+    assert world.state.journal.pipelines() == ()
+    world.run()
+    note_unreadable(world.state, file, **note)
+    assert (_state(world), _record(world).exit_code, _record(world).message) == ("blocked", 78, "line 3: no")
+    assert _again(world).action == "unchanged"
+    assert (_state(world), _record(world).exit_code) == ("valid", 0)

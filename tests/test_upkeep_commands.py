@@ -130,6 +130,40 @@ def test_going_back_makes_the_earlier_pair_the_current_one_and_delivers_it(renew
     assert renewed.requests == []
 
 
+class Interrupted(OutputSink, frozen=True, kw_only=True, tag="interrupted"):
+    """Ends the process when its turn comes to get what was there before."""
+
+    serials: list
+
+    def write(self, issued, run):
+        if issued.certificate.serial_number in self.serials:
+            raise KeyboardInterrupt
+        self.serials.append(issued.certificate.serial_number)
+
+
+def test_a_way_back_that_ends_before_a_sink_has_it_is_gone_by_the_next_run(world):
+    """Though the sinks had that very certificate before."""
+    pipeline = world.pipeline(sinks={"stop": Interrupted(serials=[]), "box": Box(content=world.box)})
+    first = world.run(pipeline)
+    world.run(pipeline, renew=True)
+    with pytest.raises(KeyboardInterrupt):
+        _call(roll_back, world, pipeline=pipeline)
+    pipeline.sinks["stop"].serials.clear()
+    outcome = world.run(pipeline)
+    assert (outcome.action, outcome.certificate) == ("delivered", first.certificate)
+    assert [delivery.sink for delivery in outcome.deliveries] == ["stop", "box"]
+    assert world.box[-1].certificate == world.box[0].certificate
+
+
+def test_a_way_back_forgets_what_sinks_had_that_the_pipeline_does_not_have_just_now(renewed):
+    """They are in it again some day, and would hold another pair."""
+    before = renewed.state.journal.before_current(_record(renewed).place)
+    journal, place = renewed.state.journal, _record(renewed).place
+    journal.deliver(place, before.transaction_id, "away", options="", at=renewed.now(), error=None)
+    _call(roll_back, renewed)
+    assert "away" not in _record(renewed).deliveries
+
+
 def test_the_next_run_renews_what_one_went_back_to_if_it_is_due(renewed):
     outcome = _call(roll_back, renewed)
     assert outcome.renew_at <= renewed.now()
@@ -151,6 +185,16 @@ def test_one_can_go_back_step_by_step_until_nothing_is_left(world):
         serials.append(world.run(pipeline, renew=True).certificate.serial)
     went = [_call(roll_back, world).certificate.serial for _ in range(2)]
     assert went == serials[1::-1]
+    with pytest.raises(StateError, match="no earlier certificate is kept"):
+        _call(roll_back, world)
+
+
+def test_what_one_went_back_from_is_not_what_one_goes_back_to_after_the_next_renewal(world):
+    good = world.run()
+    bad = world.run(_with_new_key(world), renew=True)
+    _call(roll_back, world)
+    world.run(_with_new_key(world), renew=True)
+    assert _call(roll_back, world).certificate == good.certificate != bad.certificate
     with pytest.raises(StateError, match="no earlier certificate is kept"):
         _call(roll_back, world)
 

@@ -46,7 +46,8 @@ class CommandSink(OutputSink, frozen=True, kw_only=True, tag="command"):
     SCEPFLOW_SUBJECT, SCEPFLOW_ISSUER, SCEPFLOW_SERIAL, SCEPFLOW_NOT_BEFORE, SCEPFLOW_NOT_AFTER
     and SCEPFLOW_CERTIFICATE_SHA256, and with the PEM as one JSON object on its standard input.
     Of the environment it inherits PATH, HOME, USER, LOGNAME, SHELL, LANG, LC_*, TZ and TMPDIR.
-    An exit status other than 0 is a failure.
+    An exit status other than 0 is a failure. It runs once the sinks that write files have delivered; while one of
+    them fails, it waits. A certificate that it has been told of is told again only when one of those files comes anew.
 
         [sink.reload]
         use = "command"
@@ -58,6 +59,7 @@ class CommandSink(OutputSink, frozen=True, kw_only=True, tag="command"):
         environment: more environment variables.
         directory: working directory; without it the pipeline file's folder.
         with_key: also put the private key, unencrypted, into the JSON object.
+        after: names of the sinks whose files it waits for; without it all that write files, ``[]`` for none.
     """
 
     run: list[Template]
@@ -65,6 +67,7 @@ class CommandSink(OutputSink, frozen=True, kw_only=True, tag="command"):
     environment: dict[str, Template] = msgspec.field(default_factory=dict)
     directory: PathTemplate | None = None
     with_key: bool = False
+    after: list[str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no program can be given."""
@@ -88,6 +91,10 @@ class CommandSink(OutputSink, frozen=True, kw_only=True, tag="command"):
     def writes_key(self) -> bool:
         """Return whether the program is given the key."""
         return self.with_key
+
+    def waits_for(self) -> tuple[str, ...] | None:
+        """Return what ``after`` names."""
+        return None if self.after is None else tuple(self.after)
 
     def describe(self) -> str:
         """Return the program, without its arguments, which may be nobody's business."""

@@ -24,7 +24,7 @@ from scepflow.errors import SinkError
 from scepflow.stages import OutputSink, Prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from scepflow.engine.identity import Credential
     from scepflow.stages import Run
@@ -81,24 +81,33 @@ class FileSetSink(OutputSink, frozen=True, kw_only=True):
 
     def prepare(self, issued: Credential, run: Run) -> Prepared:
         """Stage every file beside its target."""
-        return prepare_outputs(self.outputs(issued, run), directories=self.directories(run))
+        return prepare_outputs(
+            self.outputs(issued, run), directories=self.directories(run), note=run.note_staged
+        )
 
     def write(self, issued: Credential, run: Run) -> None:
         """Replace every file, or none."""
         self.prepare(issued, run).commit()
 
 
-def prepare_outputs(outputs: Sequence[Output], *, directories: Mapping[Path, int] | None = None) -> Prepared:
+def prepare_outputs(
+    outputs: Sequence[Output],
+    *,
+    directories: Mapping[Path, int] | None = None,
+    note: Callable[[Sequence[Path]], None] = lambda _paths: None,
+) -> Prepared:
     """Stage files beside their targets.
 
     Args:
         outputs: one file or more, in the order in which they switch.
         directories: directories to make if they are missing, outer first, and their modes.
+        note: is told, before any is made, of the files that a kill may leave beside the targets.
 
     Raises:
         SinkError: something cannot be staged; nothing is left behind.
     """
     staged = _StagedFiles()
+    note([_beside(output.path, what) for output in outputs for what in ("new", "old")])
     try:
         for directory, mode in (directories or {}).items():
             staged.make(directory, mode)
@@ -116,17 +125,45 @@ class _StagedFiles:
 
     def __init__(self) -> None:
         self._files: list[tuple[Path, Path]] = []
-        self._made: list[Path] = []
+        self._made: dict[Path, tuple[int, int]] = {}
+        self._parted = False
 
     def make(self, directory: Path, mode: int) -> None:
         """Make a directory unless it is there; one that is there keeps its mode."""
         with _explained(directory):
             if directory.is_dir():
                 return
-            # With its mode at once: one that is there keeps what a crash before the chmod has left it.
-            directory.mkdir(mode)
-            self._made.append(directory)
-            directory.chmod(mode)  # whatever the umask
+            with self._opened(directory.parent) as parent:
+                # With its mode at once: one that is there keeps what a crash before the chmod has left it.
+                os.mkdir(directory.name, mode, dir_fd=parent)
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+                descriptor = os.open(directory.name, flags, dir_fd=parent)
+            try:
+                status = os.fstat(descriptor)
+                if status.st_uid != os.geteuid():
+                    raise SinkError(f"{directory}: another user has put a directory of theirs there")
+                self._made[directory] = status.st_dev, status.st_ino
+                os.fchmod(descriptor, mode)  # whatever the umask
+            finally:
+                os.close(descriptor)
+
+    @contextmanager
+    def _opened(self, directory: Path) -> Iterator[int]:
+        """Give a directory; one that we have made is still that one, whatever its parent's owner does meanwhile."""
+        flags = getattr(
+            os, "O_PATH", os.O_RDONLY
+        )  # where there is one, it may be a directory that we cannot list
+        descriptor = os.open(directory, flags | os.O_DIRECTORY)
+        try:
+            status = os.fstat(descriptor)
+            if self._made.get(directory, (status.st_dev, status.st_ino)) != (status.st_dev, status.st_ino):
+                raise SinkError(
+                    f"{directory}: was made and replaced at once",
+                    hint="let nobody else write to the directory above it",
+                )
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def add(self, output: Output) -> None:
         path = output.path
@@ -136,7 +173,8 @@ class _StagedFiles:
             _refuse_odd_target(path)
             temporary = _beside(path, "new")
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(temporary, flags, 0o600)
+            with self._opened(path.parent) as parent:
+                descriptor = os.open(temporary.name, flags, 0o600, dir_fd=parent)
             self._files.append((temporary, path))
             with os.fdopen(descriptor, "wb") as file:
                 _hand_over(descriptor, output)
@@ -145,26 +183,32 @@ class _StagedFiles:
                 os.fsync(descriptor)
 
     def commit(self) -> None:
-        aside: dict[Path, Path | None] = {}
-        last = self._files[-1][1]
+        aside: list[Path] = []
+        last, last_path = self._files[-1]
+        self._parted = True
         try:
             for temporary, path in self._files:
                 with _explained(path):
                     _refuse_odd_target(path)
-                    if path != last:  # nothing can fail after the last one
-                        aside[path] = _set_aside(path, _beside(path, "old"))
+                    if path != last_path:  # nothing can fail after the last one
+                        aside.append(path)
+                        _set_aside(path, _beside(path, "old"))
                     os.replace(temporary, path)  # noqa: PTH105  # beside os.link
-            self._made, made = [], self._made
-        except SinkError as error:
-            _put_back(aside, error)
-            raise
-        finally:
+        except BaseException as error:  # Ctrl-C and SIGTERM too; a second one leaves the rest to the next run
+            self._parted = os.path.lexists(last) and not _put_back(aside, error)
             self.discard()
-            for old in aside.values():
-                _remove(old)
-        _sync({path.parent for _, path in self._files} | {directory.parent for directory in made})
+            raise
+        self._parted = False
+        for path in aside:
+            _remove(_beside(path, "old"))
+        for path in {path.parent for _, path in self._files} | {made.parent for made in self._made}:
+            _sync(path)
+        self._made.clear()
 
     def discard(self) -> None:
+        """Remove what was staged, unless files have switched and not all are back: what is left tells the next run."""
+        if self._parted:
+            return
         for temporary, _ in self._files:
             _remove(temporary)
         for directory in reversed(self._made):
@@ -220,48 +264,61 @@ def _hand_over(descriptor: int, output: Output) -> None:
     os.fchmod(descriptor, output.mode)
 
 
-def _set_aside(path: Path, old: Path) -> Path | None:
-    """Keep what is at the path under a second name; None when nothing is there."""
+def _set_aside(path: Path, old: Path) -> None:
+    """Keep what is at the path, if anything is, under a second name."""
     try:
         os.link(path, old)
     except FileNotFoundError:
-        return None
+        return
     except OSError:
         # No hard links on this filesystem, or not to a stranger's file: the path is empty for a moment.
         path.rename(old)
-    return old
 
 
-def _put_back(aside: dict[Path, Path | None], error: SinkError) -> None:
-    """Undo the renames, the last one first; say so in the error when one cannot be undone."""
-    for path, old in reversed(aside.items()):
+def _put_back(aside: Sequence[Path], error: BaseException) -> bool:
+    """Undo the renames, the last one first, as far as the disk shows that they have been; tell whether all are undone.
+
+    Args:
+        aside: the targets that were to be kept under a second name.
+        error: why; it says so if one cannot be undone.
+    """
+    done = True
+    for path in reversed(aside):
+        old = _beside(path, "old")
         try:
-            if old is None:
-                path.unlink(missing_ok=True)
-            else:
+            if os.path.lexists(old):
                 os.replace(old, path)  # noqa: PTH105  # beside os.link
+                old.unlink(missing_ok=True)  # a rename between two names of one file leaves both
+            elif not os.path.lexists(_beside(path, "new")):
+                path.unlink(missing_ok=True)
         except OSError as failure:  # one that fails stops no other
-            aside[path] = None  # keep the old content: it is not at its place
-            error.message += f"; {path} could not be put back ({_reason(failure)}): it holds the new content"
-            error.message += f", the old one is {old.name}" if old else ""
-            error.args = (error.message,)
+            done = False
+            if isinstance(error, SinkError):
+                error.message += (
+                    f"; {path} could not be put back ({_reason(failure)}): it holds the new content"
+                )
+                error.message += f", the old one is {old.name}" if os.path.lexists(old) else ""
+                error.args = (error.message,)
+    return done
 
 
-def _remove(path: Path | None) -> None:
+def _remove(path: Path) -> None:
     with suppress(OSError):
-        if path:
-            path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
-def _sync(directories: set[Path]) -> None:
-    """Make the renames durable, on filesystems that can."""
-    for directory in directories:
-        with suppress(OSError):
+def _sync(directory: Path) -> None:
+    """Make the renames in a directory durable, on filesystems that can, and if we may list it; a disk that fails is an error."""
+    with _explained(directory):
+        try:
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
+                raise
 
 
 def _reason(error: OSError) -> str:

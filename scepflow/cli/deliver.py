@@ -39,7 +39,8 @@ def deliver(
     """Deliver the current certificate once more, without asking the CA.
 
     PIPELINE is a TOML file; SINK is the name of a [sink.NAME] table, and without any all sinks get it, whether they
-    have it already or not. Exits 6 when one fails; the next run tries that one again.
+    have it already or not. With names, no other sink acts, except one that was waiting for those. Exits 6 when one
+    fails; the next run tries that one again.
     """
     state = open_state(state_dir)
 

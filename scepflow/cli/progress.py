@@ -14,6 +14,7 @@ import msgspec
 from scepflow import events as told
 from scepflow.cli.invocation import is_dumb
 from scepflow.cli.words import digits, duration, until
+from scepflow.errors import PendingError
 from scepflow.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class JsonProgress:
     @hookimpl
     def scepflow_event(self, event: Event) -> None:
         """Write the event."""
-        failed = isinstance(event, told.RunFinished) and event.exit_code
+        failed = isinstance(event, told.RunFinished) and event.exit_code not in (0, PendingError.exit_code)
         if self._invocation.verbosity >= 0 or failed or isinstance(event, _TROUBLE):
             self._invocation.say(msgspec.json.encode(event).decode())
 

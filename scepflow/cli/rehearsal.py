@@ -45,7 +45,7 @@ def rehearse_file(
         registry: where its stages are found.
         invocation: how much is told.
         state: what earlier runs have left.
-        orders: ``again`` and ``renew``, as the run would have them.
+        orders: ``again``, ``renew`` and ``enroll``, as the run would have them.
         as_json: whether nothing is printed, because the caller prints JSON.
     """
     report = check_pipeline(file, registry)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scepflow.cli.words import counted, duration, shout, until
+from scepflow.errors import PendingError
 from scepflow.events import KeyReady, RequestSent, RunFinished, Warned
 
 if TYPE_CHECKING:
@@ -132,8 +133,10 @@ def delivery_as_dict(delivery: Delivery) -> dict[str, Any]:
 
 
 def common_code(codes: Iterable[int]) -> int:
-    """Return the exit code that all have in common, else 7."""
+    """Return the exit code that all have in common, else 7; among those that are done, one that is pending gives its 3."""
     different = set(codes)
+    if PendingError.exit_code in different:
+        different.discard(0)
     return different.pop() if len(different) == 1 else EXIT_MIXED
 
 

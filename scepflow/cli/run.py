@@ -64,13 +64,20 @@ class WaitTime(click.ParamType[float | None]):
 )
 @click.option("--again", is_flag=True, help="Give up a pending request, and ask again for what was rejected.")
 @click.option("--renew", is_flag=True, help="Renew the certificate though it is not due.")
+@click.option(
+    "--enroll",
+    is_flag=True,
+    help="Enroll anew though the certificate is valid, as after a change of the CA, which does not renew what another "
+    "issued. The certificate stays until there is a new one; a pending request is gone on with, unless --again gives it up.",
+)
 @metrics_option
 @click.option(
     "--adopt",
     nargs=2,
     metavar="CERTIFICATE KEY",
     help="First take in a certificate that came from elsewhere, with its private key (files in PEM or DER), to be "
-    "renewed from now on. The sinks count as having it. Whether the CA of [ca] issued it, its renewal shows.",
+    "renewed from now on. The sinks count as having it, except where a file of theirs is missing. Another subject than "
+    "[csr] asks for, or another issuer than [ca] names, is warned of.",
 )
 @click.option(
     "--passphrase-file",
@@ -90,6 +97,7 @@ def run(
     wait: float | None,
     again: bool,
     renew: bool,
+    enroll: bool,
     metrics: Path | None,
     adopt: tuple[str, str] | None,
     passphrase_file: str | None,
@@ -100,12 +108,14 @@ def run(
     and else does nothing. PIPELINE is a TOML file; of several, one that fails stops no other. Progress goes to
     stderr, results to stdout.
     """
+    if renew and enroll:
+        raise click.UsageError("--renew signs with the certificate, --enroll does without: take one.")
     _check_adoption(adopt, passphrase_file, pipelines, dry_run=dry_run)
     registry, state = invocation.registry(), open_state(state_dir)
     if dry_run:
-        orders = {"again": again, "renew": renew}
+        orders = {"again": again, "renew": renew, "enroll": enroll}
         return _rehearse_all(invocation, registry, pipelines, state=state, orders=orders, as_json=as_json)
-    work: Work = partial(run_pipeline, state=state, wait_s=wait, again=again, renew=renew)
+    work: Work = partial(run_pipeline, state=state, wait_s=wait, again=again, renew=renew, enroll=enroll)
     if adopt:
         from scepflow.cli.adoption import adopting
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,12 +69,13 @@ def run_all(
         files: the pipeline files; one that fails stops no other.
         work: what to do.
         as_json: whether the results are one JSON document.
-        state: where the pipelines' state is, if there are ``metrics``.
+        state: where it is noted that a pipeline file cannot be run, and what ``metrics`` come from; None where the work
+            is no run.
         metrics: the file of ``--metrics``, or None.
     """
     progress = progress_for(invocation)
     registry.register(progress, "progress")
-    runs = Runs(invocation=invocation, registry=registry, progress=progress, work=work)
+    runs = Runs(invocation=invocation, registry=registry, progress=progress, work=work, state=state)
     try:
         results = runs.results(files)
     except KeyboardInterrupt as interrupt:
@@ -127,6 +129,7 @@ class Runs:
         registry: is told every event.
         progress: the display among those who are told.
         work: what is done with each pipeline.
+        state: where it is noted that a pipeline file cannot be run, or None.
         waiting: the files that have not been run.
         pipeline: the one in work.
         events: its events so far.
@@ -137,6 +140,7 @@ class Runs:
     registry: Registry
     progress: TextProgress | JsonProgress
     work: Work
+    state: StateDirectory | None = None
     waiting: list[str] = field(default_factory=list)
     pipeline: Pipeline | None = None
     events: tuple[Event, ...] = ()
@@ -154,6 +158,7 @@ class Runs:
         found = problems.as_dicts(report)
         if report.pipeline is None:
             ended: dict[str, Any] = {"outcome": "invalid", "exit_code": PipelineError.exit_code}
+            self._note_unreadable(file, found)
         else:
             self.pipeline = report.pipeline
             ended = self._run(report.pipeline)
@@ -161,6 +166,20 @@ class Runs:
         result = Result(pipeline=name, events=self.events, problems=found, **ended)
         self.latest[Path(file).absolute()] = result, datetime.now(UTC)
         return result
+
+    def _note_unreadable(self, file: str, found: Sequence[dict[str, Any]]) -> None:
+        """Note that the pipeline could not be run, so that its status says it."""
+        if self.state is None:
+            return
+        from scepflow.runner import note_unreadable
+
+        errors = [problem for problem in found if problem["severity"] == "error"]
+        message = f"{file}: {errors[0]['message'] if errors else 'cannot be read'}"
+        hint = f"`scepflow validate {file}` shows all that is wrong with it"
+        with suppress(StateError):  # what is wrong with the file is told already
+            note_unreadable(
+                self.state, Path(file).absolute(), message=message, hint=hint, at=datetime.now(UTC)
+            )
 
     def report(self, file: str) -> Report:
         """Read a pipeline file, and show what is wrong with it."""
@@ -174,7 +193,7 @@ class Runs:
             outcome = self.work(pipeline, self._emit)
         except ScepflowError as error:
             self.invocation.heed_interruption()
-            self.invocation.show_error(error, context=self._context(pipeline), kept=self._kept(error))
+            self._show(error, pipeline)
             finished = self._told(RunFinished)
             word = finished.outcome if finished else "failed"
             return {"outcome": word, "exit_code": error.exit_code, "error": error}
@@ -184,6 +203,8 @@ class Runs:
             return {"outcome": "failed", "exit_code": 1}
         finally:
             self.progress.stop()
+        if outcome.pending:
+            self._show(outcome.pending, pipeline)
         return {
             "outcome": outcome.word,
             "action": outcome.action,
@@ -191,7 +212,13 @@ class Runs:
             "certificate": outcome.certificate,
             "renew_at": outcome.renew_at,
             "deliveries": outcome.deliveries,
+            "error": outcome.pending,
         }
+
+    def _show(self, error: ScepflowError, pipeline: Pipeline) -> None:
+        """Show an error; that the CA decides is none, and whoever wants no more than errors is not told each time."""
+        if not (isinstance(error, PendingError) and self.invocation.verbosity < 0):
+            self.invocation.show_error(error, context=self._context(pipeline), kept=self._kept(error))
 
     def _kept(self, error: ScepflowError) -> str:
         """Say what a failure after the request has left leaves behind."""
@@ -221,15 +248,27 @@ class Runs:
         from scepflow.metrics import Sample, write_metrics
 
         try:
+            known = {record.place: record for record in state.journal.pipelines()}
             samples = [
                 Sample(
                     name=result.pipeline,
                     file=str(file),
-                    record=state.journal.pipeline(state.place(file)),
+                    record=known.pop(state.place(file), None),
                     exit_code=result.exit_code,
                     ended_at=ended_at,
                 )
                 for file, (result, ended_at) in self.latest.items()
+            ]
+            samples += [  # else the series of what other timers run would come and go
+                Sample(
+                    name=record.name,
+                    file=record.file,
+                    record=record,
+                    exit_code=record.exit_code,
+                    ended_at=record.ended_at,
+                )
+                for record in known.values()
+                if record.ended_at and Path(record.file).exists()
             ]
             write_metrics(path, samples, datetime.now(UTC))
         except OSError as error:

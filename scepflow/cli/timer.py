@@ -25,7 +25,7 @@ from scepflow.cli.invocation import Invocation, common_options, plugin_option
 from scepflow.cli.places import metrics_option, state_option
 from scepflow.errors import OptionError, PipelineError
 from scepflow.pipeline import check_pipeline
-from scepflow.private_files import write_whole
+from scepflow.private_files import write_shared
 from scepflow.state import default_state_path
 
 if TYPE_CHECKING:
@@ -296,12 +296,13 @@ def install_timer(machine: Machine, job: Job, kind: Kind, *, force: bool) -> Ite
     """
     files = timers.timer_files(job, kind)
     for file in files:
+        _check_inside(machine, machine.place(file))
         _check_ours(machine.place(file), job, force=force)
     for file in files:
         path = machine.place(file)
         with _changing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, file.text.encode(), mode=0o644)
+            write_shared(path, file.text.encode(), mode=0o644)
         yield f"wrote    {path}"
     yield from _call_all(machine, kind, timers.start_commands(job, kind, uid=machine.uid, root=machine.image))
 
@@ -309,6 +310,8 @@ def install_timer(machine: Machine, job: Job, kind: Kind, *, force: bool) -> Ite
 def remove_timer(machine: Machine, job: Job, kind: Kind, *, force: bool) -> Iterator[str]:
     """Stop a timer, remove its files, and yield what was done; as `install_timer`."""
     paths = [machine.place(file) for file in timers.timer_files(job, kind)]
+    for path in paths:
+        _check_inside(machine, path)
     there = [path for path in paths if os.path.lexists(path)]
     if not there:
         yield f"no timer {job.name} is installed: there is no {paths[-1]}"
@@ -324,6 +327,16 @@ def remove_timer(machine: Machine, job: Job, kind: Kind, *, force: bool) -> Iter
             path.unlink()
         yield f"removed  {path}"
     yield from _call_all(machine, kind, after)
+
+
+def _check_inside(machine: Machine, path: Path) -> None:
+    """Raise if a link leads out of an image: what is absolute in it means its own folders, and would be ours."""
+    folder = path.parent.resolve()
+    if not folder.is_relative_to(machine.root.resolve()):
+        raise OptionError(
+            f"{path.parent} leads out of {machine.root}, to {folder}",
+            hint="make the link in it relative, or name another --root",
+        )
 
 
 def _check_ours(path: Path, job: Job, *, force: bool) -> None:

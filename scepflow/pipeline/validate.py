@@ -32,7 +32,7 @@ from scepflow.pipeline.locate import KeyPath, dotted
 from scepflow.pipeline.model import CaOptions, Pipeline, RenewOptions
 from scepflow.pipeline.overwrites import overwrites
 from scepflow.pipeline.report import InvalidPipelineError, MoreFoundError, Report
-from scepflow.stages import Stage
+from scepflow.stages import OutputSink, Stage
 from scepflow.text import sanitise
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ class _Check:
         )
         self.overwrites(pipeline)
         self.written_keys(pipeline)
+        self.awaited(pipeline)
         return None if self.errors else pipeline
 
     def overwrites(self, pipeline: Pipeline) -> None:
@@ -205,6 +206,24 @@ class _Check:
                     ("sink", name),
                     f'the sink {sanitise(name)} writes the private key, which [key] use = "{pipeline.key.stage_name()}" never gives away',
                     'let it write certificates only, such as use = "file" with cert and chain',
+                )
+
+    def awaited(self, pipeline: Pipeline) -> None:
+        """Find sinks that wait for one which is not there, or which writes no files itself."""
+        files = [
+            name for name, sink in pipeline.sinks.items() if type(sink).prepare is not OutputSink.prepare
+        ]
+        for name, sink in pipeline.sinks.items():
+            try:
+                unknown = [other for other in sink.waits_for() or () if other not in files]
+            except Exception as error:  # noqa: BLE001  # a stranger's class may raise anything
+                self.broken(("sink", name), "waits_for()", error)
+                continue
+            for other in unknown:
+                self.error(
+                    ("sink", name),
+                    f"the sink {sanitise(name)} waits for {sanitise(str(other))}, which is no sink that writes files",
+                    f"{near(str(other), files)}known: {', '.join(map(sanitise, files)) or 'none'}",
                 )
 
     # -- tables

@@ -299,3 +299,9 @@ def test_checking_runs_nothing(tmp_path):
 
 def test_describe_shows_the_program_and_not_its_arguments():
     assert shell("secret stuff").describe() == "sh"
+
+
+def test_it_waits_for_all_that_write_files_unless_told_for_whom():
+    assert CommandSink(run=["true"]).waits_for() is None
+    assert CommandSink(run=["true"], after=["file"]).waits_for() == ("file",)
+    assert CommandSink(run=["true"], after=[]).waits_for() == ()

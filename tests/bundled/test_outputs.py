@@ -352,6 +352,149 @@ def test_a_set_that_a_kill_has_parted_is_whole_again_before_anything_is_staged(
     assert tree(tmp_path) == dict.fromkeys("abc", left)
 
 
+@pytest.mark.parametrize("renames", [0, 1, 2, 3])
+def test_an_interruption_between_two_renames_puts_all_back_and_one_after_them_leaves_all_new(
+    tmp_path, monkeypatch, renames
+):
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "c").write_bytes(b"old")  # b is new
+    prepared = prepare_outputs([output(tmp_path / name) for name in "abc"])
+    done = []
+
+    def replace(source, target, real=os.replace):
+        if str(source).endswith("-old"):
+            return real(source, target)
+        if len(done) < renames:
+            done.append(real(source, target))
+        if len(done) == renames:
+            raise KeyboardInterrupt
+        return None
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        prepared.commit()
+    prepared.discard()
+    monkeypatch.undo()
+    if renames == 3:
+        prepare_outputs([output(tmp_path / name) for name in "abc"]).discard()  # what was aside is of no use
+        assert tree(tmp_path) == dict.fromkeys("abc", b"new")
+    else:
+        assert tree(tmp_path) == {"a": b"old", "c": b"old"}
+
+
+def test_a_second_interruption_leaves_what_the_next_run_needs(tmp_path, monkeypatch):
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"old")
+    prepared = prepare_outputs([output(tmp_path / name) for name in "abc"])
+    done = []
+
+    def replace(source, target, real=os.replace):
+        if len(done) >= 2:
+            raise KeyboardInterrupt
+        done.append(real(source, target))
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        prepared.commit()
+    prepared.discard()
+    monkeypatch.undo()
+    assert (tmp_path / "a").read_bytes() == b"new", "it was parted"
+    with file_size_limit(0), pytest.raises(SinkError):
+        prepare_outputs([output(tmp_path / name) for name in "abc"])
+    assert tree(tmp_path) == dict.fromkeys("abc", b"old")
+
+
+def test_a_sink_notes_what_a_kill_may_leave_before_it_makes_anything(tmp_path):
+    seen = []
+
+    def note(paths):
+        seen.append([path.name for path in paths])
+        assert tree(tmp_path) == {}
+
+    prepare_outputs([output(tmp_path / "a")], note=note)
+    (staged,) = tree(tmp_path)
+    assert seen == [[staged, staged.replace("-new", "-old")]]
+
+
+def test_a_directory_that_is_replaced_by_a_link_as_soon_as_it_is_made_is_refused(tmp_path, monkeypatch):
+    victim, base = tmp_path / "victim", tmp_path / "shared" / "base"
+    victim.mkdir(mode=0o700)
+    base.parent.mkdir()
+
+    def mkdir(name, mode, *, dir_fd, real=os.mkdir):
+        real(name, mode, dir_fd=dir_fd)
+        if name == "base":
+            base.rename(base.with_name("moved"))
+            base.symlink_to(victim)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(SinkError):
+        prepare_outputs([output(base / "a")], directories={base: 0o755})
+    assert (mode_of(victim), tree(victim)) == (0o700, {})
+
+
+def test_a_directory_that_is_replaced_after_it_was_made_gets_nothing(tmp_path, monkeypatch):
+    victim, base = tmp_path / "victim", tmp_path / "base"
+    victim.mkdir(mode=0o700)
+
+    def fchmod(descriptor, mode, real=os.fchmod):
+        real(descriptor, mode)
+        if base.is_dir() and not base.is_symlink():
+            base.rename(base.with_name("moved"))
+            base.symlink_to(victim)
+
+    monkeypatch.setattr(os, "fchmod", fchmod)
+    with pytest.raises(SinkError, match="was made and replaced at once"):
+        prepare_outputs([output(base / "a")], directories={base: 0o755, base / "b": 0o755})
+    assert tree(victim) == {}
+
+
+def test_a_disk_that_fails_to_keep_the_renames_is_an_error(tmp_path, monkeypatch):
+    prepared = prepare_outputs([output(tmp_path / "a")])
+
+    def fsync(descriptor):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(SinkError, match="input/output error"):
+        prepared.commit()
+
+
+def _place_beside(path, what):
+    prepared = prepare_outputs([output(path)])
+    (staged,) = path.parent.glob(".scepflow-*-new")
+    prepared.discard()
+    return staged.with_name(staged.name.replace("-new", f"-{what}"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
+def test_a_stranger_s_file_is_not_taken_for_what_a_crash_has_left(tmp_path):
+    old = _place_beside(tmp_path / "a", "old")
+    old.write_bytes(b"forged")
+    os.chown(old, NOBODY, NOBODY)
+    mark = _place_beside(tmp_path / "b", "new")
+    mark.write_bytes(b"")
+    prepare_outputs([output(tmp_path / name) for name in "ab"]).discard()
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_what_stands_where_a_file_is_staged_is_not_written_to(tmp_path, monkeypatch, kind):
+    """Put there in the moment after our own leftovers were removed."""
+    staged, victim = _place_beside(tmp_path / "a", "new"), tmp_path / "victim"
+    victim.write_bytes(b"victim")
+
+    def plant(path, *arguments, real=os.open, **named):
+        if path == staged.name:
+            staged.symlink_to(victim) if kind == "link" else os.link(victim, staged)
+        return real(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", plant)
+    with pytest.raises(SinkError, match="file exists"):
+        prepare_outputs([output(tmp_path / "a")])
+    assert victim.read_bytes() == b"victim"
+
+
 def test_a_single_file_is_replaced_without_a_second_name(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(b"old")
     monkeypatch.setattr(os, "link", None)

@@ -1,12 +1,14 @@
 """``scepflow run --adopt``: a certificate that came from elsewhere is taken in, and renewed from then on."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from scepflow.cli import passphrases
+from scepflow.testca import Authority
 
 
 @pytest.fixture
@@ -149,3 +151,24 @@ def test_over_a_certificate_that_is_there_nothing_is_adopted(scepflow, write, fo
     said = scepflow("run", "gw1.toml", *foreign)
     assert said.exit_code == 78
     assert "gw1 has a certificate or a request already" in said.stderr
+
+
+def _warnings(said):
+    return [warning["code"] for warning in json.loads(said.stdout)["pipelines"][0]["warnings"]]
+
+
+def test_a_certificate_that_fits_is_adopted_without_a_warning(scepflow, write, foreign):
+    assert _warnings(scepflow("run", write(), *foreign, "--json")) == []
+
+
+def test_a_certificate_for_another_subject_is_adopted_with_a_warning(scepflow, write, foreign):
+    said = scepflow("run", write(subject='"CN=gw2.example.com"'), *foreign, "--json")
+    assert (said.exit_code, _warnings(said)) == (0, ["adopted-subject"])
+    assert "for CN=gw1.example.com, and [csr] asks for CN=gw2.example.com" in said.stdout
+
+
+def test_a_certificate_of_another_ca_is_adopted_with_a_warning(scepflow, write, foreign, folder):
+    other = Authority.create(now=datetime.now(UTC) - timedelta(days=1))
+    other.save(folder / "otherca")
+    said = scepflow("run", write(certificate='"otherca/ca.pem"'), *foreign, "--json")
+    assert _warnings(said) == ["adopted-issuer"]

@@ -19,6 +19,8 @@ from scepflow.stages import OutputSink
 class Ending(OutputSink, tag="ending"):
     "Signals arrive while a sink writes."
     signals: list[int]
+    def waits_for(self):
+        return ()
     def write(self, credential, run):
         for number in self.signals:
             os.kill(os.getpid(), number)

@@ -1,9 +1,15 @@
 """``scepflow deliver`` and ``rollback``: the certificates that are kept, without the CA."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from scepflow.testca import Authority
+from scepflow_bundled.csr import SubjectCsrBuilder
 
 GENERATED = ('use = "file"\npath = "device.key"', 'use = "generate"')
 
@@ -96,14 +102,25 @@ def test_going_back_delivers_the_earlier_certificate(scepflow, generating, folde
     assert (result["outcome"], result["serial"]) == ("unchanged", f"{first:x}")
 
 
-SHORT = '"testca"\nlifetime = "2m"'
-"""What lives no longer is due at once, since the test CA dates its certificates back."""
+@pytest.fixture
+def due(scepflow, generating, folder, stage_run, _device_key):
+    """Take over a certificate of which an eighth of the life is left, so that the run renews it at once; give its serial."""
+
+    def due(*added):
+        authority = Authority.load(folder / "testca")
+        name = SubjectCsrBuilder(subject="CN=gw1.example.com").build(_device_key, stage_run).subject
+        csr = x509.CertificateSigningRequestBuilder(name).sign(_device_key, SHA256())
+        old = authority.issue(csr, now=datetime.now(UTC) - timedelta(days=7), days=8)
+        (folder / "old.pem").write_bytes(old.public_bytes(Encoding.PEM))
+        said = scepflow("run", generating("gw1.toml", *added), "--adopt", "old.pem", "device.key")
+        assert said.exit_code == 0, said.stderr
+        return old.serial_number
+
+    return due
 
 
-def test_going_back_to_what_is_due_says_that_the_next_run_renews_it(scepflow, generating, folder):
-    scepflow("run", generating(directory=SHORT))
-    first = _serial(folder)
-    scepflow("run", "gw1.toml")
+def test_going_back_to_what_is_due_says_that_the_next_run_renews_it(scepflow, due, folder):
+    first = due()
     assert _serial(folder) != first
     said = scepflow("rollback", "gw1.toml")
     assert (said.exit_code, _serial(folder)) == (0, first)
@@ -125,13 +142,12 @@ def test_the_help_of_rollback_says_what_the_next_run_does(scepflow):
     assert "the next run renews it" in " ".join(scepflow("rollback", "--help").stdout.split())
 
 
-def test_notes_are_json_lines_where_logs_are_and_none_when_quiet(scepflow, generating, folder):
-    scepflow("run", generating("gw1.toml", "[renew]", "keep = 2", directory=SHORT))
-    scepflow("run", "gw1.toml")
-    scepflow("run", "gw1.toml")
+def test_notes_are_json_lines_where_logs_are_and_none_when_quiet(scepflow, due):
+    due("[renew]", "keep = 2")
     said = scepflow("rollback", "gw1.toml", "--log-format", "json")
     (note,) = (line for line in map(json.loads, said.stderr.splitlines()) if line["event"] == "Log")
     assert note["level"] == "info"
     assert note["message"].startswith("this certificate is due")
+    scepflow("run", "gw1.toml")
     said = scepflow("rollback", "-q", "gw1.toml")
     assert (said.exit_code, said.output) == (0, "")

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from jsonschema import Draft7Validator
 
 FIVE_MISTAKES = """\
@@ -104,3 +105,14 @@ def test_the_schema_is_draft_07_and_takes_a_good_file(scepflow, write, folder):
 
 def test_validating_imports_nothing_that_opens_connections(write, imported_by):
     assert imported_by("validate", write()) & {"urllib3", "OpenSSL"} == set()
+
+
+@pytest.mark.parametrize(("after", "code"), [("file", 0), ("fiel", 78), ("other", 78)])
+def test_a_command_may_wait_only_for_a_sink_that_writes_files(scepflow, write, after, code):
+    command = ['use = "command"', 'run = ["true"]']
+    name = write("gw1.toml", "[sink.other]", *command, "[sink.reload]", *command, f'after = ["{after}"]')
+    said = scepflow("validate", name)
+    assert said.exit_code == code
+    if code:
+        assert f"waits for {after}, which is no sink that writes files" in said.output
+        assert "known: file" in said.output

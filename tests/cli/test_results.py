@@ -30,7 +30,9 @@ def lines_of(result):
     return [click.unstyle(line) for line in result_lines(result, width=8)]
 
 
-@pytest.mark.parametrize(("codes", "expected"), [([0], 0), ([5, 5], 5), ([0, 5], 7), ([3, 3, 0], 7)])
+@pytest.mark.parametrize(
+    ("codes", "expected"), [([0], 0), ([5, 5], 5), ([0, 5], 7), ([3, 3, 0], 3), ([3, 4, 0], 7)]
+)
 def test_the_exit_code_is_what_all_have_in_common(codes, expected):
     assert common_code(codes) == expected
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 from datetime import UTC, datetime
@@ -228,6 +229,22 @@ def test_a_pending_request_exits_3_and_names_its_transaction(scepflow, write, fo
     assert said.exit_code == 3
     (request,) = (folder / "state").rglob("enrollment.json")
     assert f"must approve transaction {request.parent.name}" in said.stderr
+
+
+def test_a_sink_that_failed_and_a_renewal_that_is_pending_are_both_told(scepflow, write, folder):
+    far = ("[sink.far]", 'use = "file"', 'cert = "far/away.pem"', "[poller]", "wait = false")
+    first = scepflow("run", write("deg.toml", *far), "--json")
+    serial = json.loads(first.stdout)["pipelines"][0]["serial"]
+    write("deg.toml", *far, directory='"testca"\npending = 5')
+    said = scepflow("run", "deg.toml", "--renew", "--json")
+    assert said.exit_code == 6
+    (result,) = json.loads(said.stdout)["pipelines"]
+    assert (result["outcome"], result["exit_code"], result["serial"]) == ("degraded", 6, serial)
+    assert [(delivery["sink"], delivery["delivered"]) for delivery in result["deliveries"]] == [
+        ("far", False)
+    ]
+    assert result["error"]["type"] == "PendingError"
+    assert "must approve transaction" in said.stderr
 
 
 # -- several
@@ -469,8 +486,47 @@ def test_a_dry_run_says_what_a_run_would_do_by_what_is_kept(scepflow, write):
     )
 
 
+def test_a_pipeline_with_a_valid_certificate_enrolls_when_it_is_told_to(scepflow, write):
+    serial = json.loads(scepflow("run", write(), "--json").stdout)["pipelines"][0]["serial"]
+    said = scepflow("run", "--dry-run", "--enroll", "gw1.toml")
+    assert "this run   ok    enrolls, as --enroll says; " in said.stdout
+    (result,) = json.loads(scepflow("run", "--enroll", "gw1.toml", "--json").stdout)["pipelines"]
+    assert result["outcome"] == "issued"
+    assert result["serial"] != serial
+
+
+def test_there_is_one_way_to_a_new_certificate_at_a_time(scepflow, write):
+    said = scepflow("run", write(), "--renew", "--enroll")
+    assert (said.exit_code, said.stdout) == (64, "")
+    assert "take one" in said.stderr
+
+
 def test_a_time_to_wait_that_is_none_is_a_usage_error(scepflow, write):
     said = scepflow("run", write(), "--wait", "soon")
     assert (said.exit_code, said.stdout) == (64, "")
     assert "'--wait'" in said.stderr
     assert "soon" in said.stderr
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_quiet_says_nothing_of_what_is_pending(scepflow, write, folder, log_format):
+    """Cron mails whatever is said."""
+    name = write("pend.toml")
+    text = (folder / name).read_text().replace('directory = "testca"', 'directory = "testca"\npending = 9')
+    (folder / name).write_text(text)
+    said = scepflow("run", "-q", "--wait", "0s", "--log-format", log_format, name)
+    assert said.exit_code == 3
+    assert [
+        line for line in said.output.splitlines() if "the embedded test CA is for tests" not in line
+    ] == []
+    loud = scepflow("run", "--wait", "0s", name)
+    assert (loud.exit_code, "error:" in loud.stderr) == (3, True)
+
+
+def test_metrics_keep_the_series_of_pipelines_that_other_timers_run(scepflow, write, folder):
+    for name in ("gw1.toml", "gw2.toml", "gone.toml"):
+        scepflow("run", write(name, subject=f'"CN={name}"', cert=f'"{name}.pem"'))
+    (folder / "gone.toml").unlink()
+    scepflow("run", "--metrics", "scep.prom", "gw2.toml")
+    text = (folder / "scep.prom").read_text()
+    assert sorted(re.findall(r'last_run_exit_code.pipeline="(\w+)"', text)) == ["gw1", "gw2"]

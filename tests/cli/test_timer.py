@@ -331,3 +331,21 @@ def test_what_cannot_be_read_or_written_says_who_could(root):
     (root / "etc/systemd/system/scepflow.service").mkdir(parents=True)
     with pytest.raises(OptionError, match=r"cannot read .*scepflow.service: "):
         list(install_timer(machine(root, Calls()), job(), "systemd", force=False))
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_link_that_leads_out_of_an_image_is_not_followed(tmp_path, inside):
+    host, image = tmp_path / "host-etc", tmp_path / "image"
+    host.mkdir()
+    (image / "usr/etc").mkdir(parents=True)
+    (image / "etc").symlink_to("usr/etc" if inside else host)
+    machine = Machine(root=image, live=False)
+    job = Job(name="scepflow", program=("/usr/bin/scepflow",), pipelines=(Path("/etc/a.toml"),))
+    if inside:
+        assert list(install_timer(machine, job, "systemd", force=False))
+        assert (image / "usr/etc/systemd/system/scepflow.timer").exists()
+        return
+    for change in (install_timer, remove_timer):
+        with pytest.raises(OptionError, match="leads out of"):
+            list(change(machine, job, "systemd", force=True))
+    assert not list(host.rglob("*"))

@@ -98,11 +98,26 @@ class Ca:
 
 @contextmanager
 def _served(
-    folder: Path, *, days: float, pending: int = 0, program: Sequence[str] = ("-m", "scepflow", "testca")
+    folder: Path,
+    *,
+    days: float,
+    pending: int = 0,
+    more: Sequence[str] = (),
 ) -> Iterator[Ca]:
     """Start ``scepflow testca``; its challenge is good for one certificate."""
     orders = ["--directory", folder, "--challenge", _CHALLENGE, "--one-time"]
-    command = [sys.executable, *program, *orders, "--days", str(days), "--pending", str(pending)]
+    command = [
+        sys.executable,
+        "-m",
+        "scepflow",
+        "testca",
+        *orders,
+        "--days",
+        str(days),
+        "--pending",
+        str(pending),
+        *more,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             told = {}
@@ -190,6 +205,10 @@ class Flow:
         self.settle()
         self._usual_files = self._files()
         self.check()
+        self.check_phone()
+
+    def check_phone(self) -> None:
+        """Assert that the PKCS#12 file holds the pair and the CA."""
         key, certificate, chain = load_key_and_certificates((self.folder / "gw1.p12").read_bytes(), _PASSWORD)
         assert key.public_key() == certificate.public_key()
         assert certificate.serial_number == int(self.record.current.certificate.serial, 16)
@@ -338,6 +357,31 @@ class Flow:
         )
 
 
+class Rejection(Flow):
+    """One of which nothing comes but the reason."""
+
+    def settle(self) -> None:
+        """Run as a timer does until the CA has said no; from then on it is not asked."""
+        (_, code), (said, later) = self.run(runs=2).ends
+        assert (code, later) == (72, 72)
+        assert "not asked again, since nothing has changed: the CA rejected the request: badRequest" in said
+
+    def check(self) -> None:
+        """Assert that the CA was asked in one transaction, and that the journal knows why it said no."""
+        record = self.record
+        assert len({name for report in self._reports for _, name in report.sent}) == 1
+        assert (record.open, record.current, record.outcome, record.exit_code) == (None, None, "rejected", 72)
+        assert record.message == record.refused.message
+        assert [told.kind for told in self.state.journal.history()].count("rejected") == 1
+        assert not [path for path in (self.state.path / record.place).iterdir() if path.is_dir()]
+        if self.state.path.joinpath(f"{self.state.journal.path.name}-journal").exists():
+            self.state.journal.tell(record.place, "checked", "a write, with which SQLite removes it", at=_NOW)
+        assert self._files() == self._usual_files
+
+    def check_phone(self) -> None:
+        """Nothing was delivered."""
+
+
 def _fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(SHA256()).hex()
 
@@ -391,8 +435,8 @@ def _renewal(directory: Path, nursery: Nursery, *, pending: int = 0, is_old: boo
     flow.may_pend = pending > 0
     flow.later_days = 15
     flow.counted = ("PKCSReq",) if is_old else Flow.counted
-    old = {"program": (str(Path(__file__).with_name("old_ca.py")),)} if is_old else {}
-    with _served(directory / "ca", days=365, pending=pending, **old) as ca:
+    old = ("--refuse-renewal-req",) if is_old else ()
+    with _served(directory / "ca", days=365, pending=pending, more=old) as ca:
         flow.ask(ca)
         flow.begin_here()
         kinds = {kind for kind, _ in flow.usual.sent}
@@ -412,10 +456,19 @@ def _redelivery(directory: Path, nursery: Nursery) -> Iterator[Flow]:
         first = flow.record
         assert flow.run(renew=True).ends == [("renewed", 0)]
         journal, name = flow.state.journal, first.current.transaction_id
-        journal.select(first.place, name, renew_at=first.renew_at)
-        journal.undeliver(first.place, name)
-        told = first.deliveries["reload"]
+        sinks = first.deliveries
+        journal.select(first.place, name, at=_NOW, renew_at=first.renew_at, sinks=sinks)
+        told = sinks["reload"]
         journal.deliver(first.place, name, "reload", options=told.options, at=told.at, error=None)
+        flow.begin_here()
+        yield flow
+
+
+@contextmanager
+def _rejection(directory: Path, nursery: Nursery) -> Iterator[Flow]:
+    flow = Rejection(directory, nursery)
+    with _served(directory / "ca", days=365, more=["--reject", "badRequest"]) as ca:
+        flow.ask(ca)
         flow.begin_here()
         yield flow
 
@@ -427,4 +480,5 @@ FLOWS = {
     "pending renewal": lambda *where: _renewal(*where, pending=_POLLS),
     "refused renewal": lambda *where: _renewal(*where, is_old=True),
     "redelivery": _redelivery,
+    "rejection": _rejection,
 }

@@ -44,6 +44,7 @@ def watch(root: str, reach: Reach) -> None:
         reach: is given what is about to happen, and what a full disk would raise there (None: nothing).
     """
     _watch_names(root, reach)
+    _tell_whole_names()
     _watch_content(reach)
     _watch_journal(reach)
     _watch_sockets(reach)
@@ -72,6 +73,27 @@ def _watch_names(root: str, reach: Reach) -> None:
             reach(f"{event} {name}", no_room())
 
     sys.addaudithook(hook)
+
+
+def _tell_whole_names() -> None:
+    """Raise an audit event with the whole path where a name is made in an open folder: its own has no more than the name."""
+    opens, makes = os.open, os.mkdir
+
+    def audited_open(path, flags, mode=0o777, *, dir_fd=None):
+        if dir_fd is not None:
+            sys.audit("open", os.path.join(_folder(dir_fd), path), None, flags)  # noqa: PTH118  # paths may be bytes
+        return opens(path, flags, mode, dir_fd=dir_fd)
+
+    def audited_mkdir(path, mode=0o777, *, dir_fd=None):
+        if dir_fd is not None:
+            sys.audit("os.mkdir", os.path.join(_folder(dir_fd), path), mode, -1)  # noqa: PTH118  # as above
+        return makes(path, mode, dir_fd=dir_fd)
+
+    os.open, os.mkdir = audited_open, audited_mkdir
+
+
+def _folder(descriptor: int) -> str:
+    return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115  # it need not exist under that name
 
 
 def _watch_content(reach: Reach) -> None:

@@ -281,8 +281,7 @@ def test_a_due_renewal_that_it_refuses_is_not_sent_again_until_something_changes
         assert gateway.certificate() == first
         gateway.write(csr="challenge_in_renewal = true")
         said, standing = later(days=302)
-    assert (said.exit_code, said.action, standing.state) == (0, "renewed", "due"), (
-        "its clock has stayed behind"
-    )
+    # The server's clock has stayed behind; the life of what it dates back counts from when it came.
+    assert (said.exit_code, said.action, standing.state) == (0, "renewed", "valid")
     assert gateway.heard()[-1] == (RENEWAL_REQ, True)
     assert gateway.certificate().serial_number != first.serial_number
