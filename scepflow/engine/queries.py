@@ -67,7 +67,8 @@ class NextCa:
 
     Attributes:
         certificates: the CA's next certificates.
-        signer: the authenticated certificate that signed them; None when it is not known, as a check was relaxed.
+        signer: the authenticated certificate that signed them; None when a check failed that is turned off: then
+            they are shown, and must not be kept.
     """
 
     certificates: tuple[x509.Certificate, ...]
@@ -149,7 +150,10 @@ def parse_next_ca(
         raise ProtocolError(
             "no next CA certificate in what the reply's signature covers", section="RFC 8894 §4.7.1"
         )
-    signed_by = attributes.verified_by(signer, attributes.named_by(signer, trusted))
+    # A right signature over a wrong digest, say, is not the signer's word.
+    signed_by = (
+        attributes.verified_by(signer, attributes.named_by(signer, trusted)) if checks.unbroken else None
+    )
     return Answer(NextCa(certificates=following, signer=signed_by), tuple(checks.findings))
 
 
