@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scepflow.engine.exchange import HttpRequest, HttpResponse
+from scepflow.testca.behaviour import WireResponse
 
 if TYPE_CHECKING:
     import socket
@@ -221,13 +222,19 @@ class _Handler(socketserver.StreamRequestHandler):
         try:
             request = self._read_request()
         except _RefusedError as refused:
-            self._write(refused.response, keep=False)
+            self.wfile.write(_encoded(refused.response, keep=False))
             return False
         if request is None:
             return False
         keep = request.headers.get("connection", "").lower() != "close"
-        self._write(self.server.responder.handle(request), keep=keep)
-        return keep
+        response = self.server.responder.handle(request)
+        raw = _encoded(response, keep=keep)
+        if not isinstance(response, WireResponse):
+            self.wfile.write(raw)
+            return keep
+        for piece in response.pieces(raw):
+            self.wfile.write(piece)
+        return False
 
     def _read_request(self) -> HttpRequest | None:
         start = self._read_line()
@@ -284,16 +291,17 @@ class _Handler(socketserver.StreamRequestHandler):
             raise ConnectionError("the body ended early")
         return body
 
-    def _write(self, response: HttpResponse, *, keep: bool) -> None:
-        """Send all in one piece: a second segment would wait for an acknowledgement."""
-        headers = {
-            **response.headers,
-            "content-length": str(len(response.body)),
-            "connection": "keep-alive" if keep else "close",
-        }
-        lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + response.body)
+
+def _encoded(response: HttpResponse, *, keep: bool) -> bytes:
+    """Return all in one piece: a second segment would wait for an acknowledgement."""
+    headers = {
+        "content-length": str(len(response.body)),
+        "connection": "keep-alive" if keep else "close",
+        **response.headers,
+    }
+    lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + response.body
 
 
 def _phrase(status: int) -> str:

@@ -22,6 +22,7 @@ from scepflow.engine.identity import SigningIdentity
 from scepflow.engine.messages import FailInfo, MessageType, PkiStatus, SignedAttributes, parse_request
 from scepflow.errors import RejectedError, TrustError
 from scepflow.testca.authority import Authority
+from scepflow.testca.behaviour import replying
 from scepflow.testca.certificates import LEAF, build_certificate
 from scepflow.testca.knobs import CAPABILITIES, Knobs
 from scepflow.testca.responder import Responder
@@ -662,7 +663,7 @@ def test_ber_is_read_unless_der_is_demanded(connect, client_key):
 
 
 def test_a_test_can_change_any_part_of_a_reply(connect, client_key):
-    client = connect(alter=lambda reply: replace(reply, recipient_nonce=b"x" * 16))
+    client = connect(behave=(replying(lambda reply: replace(reply, recipient_nonce=b"x" * 16)),))
     with pytest.raises(TrustError) as caught:
         client.enroll(make_csr(client_key))
     assert caught.value.check == "recipient-nonce"

@@ -1,0 +1,12 @@
+"""GetCACaps, GetCACert and GetNextCACert as strange servers and attackers give them.
+
+Must never hold: which of them a client accepts.
+"""
+
+from __future__ import annotations
+
+from scepflow.testca.behaviour import Behaviour
+
+__all__ = ["BEHAVIOURS"]
+
+BEHAVIOURS: tuple[Behaviour, ...] = ()
