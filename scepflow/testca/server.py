@@ -121,12 +121,13 @@ def announcement(server_url: str, authority: Authority, knobs: Knobs, *, ca_file
     """
     challenge = f"challenge = {_toml(knobs.challenge)}\n" if knobs.challenge else ""
     transport = f"\n[transport]\nca_file = {_toml(str(ca_file.absolute()))}\n" if ca_file else ""
+    strange = "".join(f"It {behaviour.summary}.\n" for behaviour in knobs.behave)
     envelope = "" if authority.can_decrypt else "password_envelope = true\n"
     who = "whoever knows the challenge" if knobs.challenge else "ANYONE who asks (there is no challenge)"
     return f"""\
 scepflow test CA: for tests and demos only, NEVER FOR PRODUCTION
 It issues certificates to {who} and keeps its keys unencrypted.
-
+{strange}
   url          {server_url}
   fingerprint  sha256:{authority.fingerprint}
 

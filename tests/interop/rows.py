@@ -30,6 +30,15 @@ class Expected:
     warns: str | None = None
     recovers: bool = True
 
+    @property
+    def words(self) -> str:
+        """The outcome, as a page shows it."""
+        what = "certificate" if self.exit_code == 0 else f"refused, exit {self.exit_code}"
+        check = f", check `{self.check}`" if self.check else ""
+        warns = f", warning `{self.warns}`" if self.warns else ""
+        says = f": “{self.says}”" if self.says else ""
+        return f"{what}{check}{warns}{says}"
+
 
 def issued(*, warns: str | None = None, says: str = "") -> Expected:
     """A certificate for our key from the CA, delivered, with exit code 0."""
