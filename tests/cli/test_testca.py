@@ -92,7 +92,7 @@ def test_its_behaviours_can_be_listed(scepflow):
 
 def test_a_behaviour_that_it_does_not_know_is_said_with_the_nearest(scepflow):
     done = scepflow("testca", "--behave", "wrong-nonse")
-    assert done.exit_code == 2
+    assert done.exit_code == 64
     assert 'there is no behaviour "wrong-nonse"; is it "wrong-nonce"?' in done.stderr
 
 

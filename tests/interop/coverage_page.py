@@ -62,7 +62,7 @@ def _shown(item: str, summaries: dict[str, str]) -> list[tuple[str, str]]:
 def _cells(part: Row | Elsewhere | NotOurs, summaries: dict[str, str]) -> tuple[str, str]:
     if isinstance(part, Row):
         behave = "; ".join(f"`{name}`: {summaries[name]}" for name in part.behave)
-        return " – ".join(filter(None, (behave, part.title))), part.expected.words
+        return ": ".join(filter(None, (behave, part.title))), part.expected.words
     if isinstance(part, Elsewhere):
         return f"`{part.test}`", "passes"
     return "not a client's matter", part.reason
