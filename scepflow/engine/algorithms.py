@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "Cipher", "Digest", "Security", "choose", "decrypt", "encrypt", "sign", "verify"]
 
-MAX_RSA_BITS = 16384  # S-026: a larger modulus only costs time
-MAX_RSA_EXPONENT_BITS = 64
+MIN_RSA_BITS = 1024  # S-007: a smaller modulus can be factored by anyone, so it proves and hides nothing
+MAX_RSA_BITS = 16384  # S-026: a larger modulus only costs time, and OpenSSL refuses it
+MAX_RSA_EXPONENT_BITS = 64  # S-026: 65537 has 17 bits; a huge exponent makes each use slow
 
 
 class Security(StrEnum):
@@ -312,13 +313,21 @@ def verify(
     return True
 
 
-def check_rsa(public_key: rsa.RSAPublicKey) -> None:
-    """Refuse an RSA key whose use costs too much or proves nothing (S-007, S-026), whatever is relaxed."""
-    exponent = public_key.public_numbers().e  # odd and 3 or more, says the library
-    if not 1024 <= public_key.key_size <= MAX_RSA_BITS or exponent.bit_length() > MAX_RSA_EXPONENT_BITS:
+def check_rsa(public_key: rsa.RSAPublicKey, whose: str = "signer's") -> None:
+    """Refuse an RSA key whose use costs too much or proves nothing, whatever is relaxed; raises TrustError."""
+    if not in_bounds(public_key):
         raise TrustError(
-            f"the signer's RSA key of {public_key.key_size} bits is out of bounds", check="algorithms"
+            f"the {whose} RSA key of {public_key.key_size} bits is out of bounds", check="algorithms"
         )
+
+
+def in_bounds(public_key: rsa.RSAPublicKey) -> bool:
+    """Tell whether an RSA key can be used at all (S-007, S-026): 1024 to 16384 bits, an exponent of 64 at most."""
+    exponent = public_key.public_numbers().e  # odd and 3 or more, says the library
+    return (
+        MIN_RSA_BITS <= public_key.key_size <= MAX_RSA_BITS
+        and exponent.bit_length() <= MAX_RSA_EXPONENT_BITS
+    )
 
 
 def _rsa_padding(oid: Oid, parameters: asn1.TLV | None, digest: Digest) -> padding.AsymmetricPadding:

@@ -48,12 +48,13 @@ def build_envelope(
         challenge_password: the password for a recipient whose key cannot decrypt.
 
     Raises:
-        TrustError: the recipient's key cannot decrypt and there is no password (C-046).
+        TrustError: the recipient's key cannot decrypt and there is no password (C-046), or it is RSA out of bounds.
     """
     key = random_bytes(cipher.key_bytes)
     iv = random_bytes(cipher.block_bytes)
     recipient_key = certificates.public_key(recipient)
     if isinstance(recipient_key, rsa.RSAPublicKey):
+        algorithms.check_rsa(recipient_key, "recipient's")
         version, info = 0, _key_transport(recipient, recipient_key, key)
     elif challenge_password:
         version, info = 3, password.build_recipient(key, challenge_password, random_bytes)
