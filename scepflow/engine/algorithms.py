@@ -39,6 +39,7 @@ __all__ = ["Choice", "Cipher", "Digest", "Security", "choose", "decrypt", "encry
 
 MIN_RSA_BITS = 1024  # S-007: a smaller modulus can be factored by anyone, so it proves and hides nothing
 MAX_RSA_BITS = 16384  # S-026: a larger modulus only costs time, and OpenSSL refuses it
+MAX_PSS_SALT_BYTES = 64  # as long as the longest digest
 MAX_RSA_EXPONENT_BITS = 64  # S-026: 65537 has 17 bits; a huge exponent makes each use slow
 
 
@@ -325,8 +326,7 @@ def in_bounds(public_key: rsa.RSAPublicKey) -> bool:
     """Tell whether an RSA key can be used at all (S-007, S-026): 1024 to 16384 bits, an exponent of 64 at most."""
     exponent = public_key.public_numbers().e  # odd and 3 or more, says the library
     return (
-        MIN_RSA_BITS <= public_key.key_size <= MAX_RSA_BITS
-        and exponent.bit_length() <= MAX_RSA_EXPONENT_BITS
+        MIN_RSA_BITS <= public_key.key_size <= MAX_RSA_BITS and exponent.bit_length() <= MAX_RSA_EXPONENT_BITS
     )
 
 
@@ -345,7 +345,7 @@ def _pss(parameters: asn1.PssParams, digest: Digest) -> padding.PSS:
     if hashed is not digest or _mask_digest(parameters.mask) is not digest:
         raise ProtocolError(f"RSASSA-PSS parameters do not agree with {digest.value}")
     length = 20 if parameters.salt_length is None else parameters.salt_length
-    if not 0 <= length <= 64:
+    if not 0 <= length <= MAX_PSS_SALT_BYTES:
         raise ProtocolError("RSASSA-PSS salt length out of bounds")  # not the number: it may be endless
     return padding.PSS(padding.MGF1(digest.hash()), length)
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from scepflow.engine import algorithms, certificates, cms, envelopes, messages, password
 from scepflow.engine.algorithms import Security
 from scepflow.engine.checks import Checks
-from scepflow.engine.exchange import HttpRequest, cms_body
+from scepflow.engine.exchange import HttpRequest, check_size, cms_body
 from scepflow.engine.urls import operation_url
 from scepflow.errors import ProtocolError
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "Message"]
 
-MAX_REPLY_BYTES = 1 << 20  # S-031
-MAX_CRL_REPLY_BYTES = 16 << 20
+MAX_REPLY_BYTES = 1 << 20  # S-031: 64 certificates of 4 KiB, encoded as text, are a third of it
+MAX_CRL_REPLY_BYTES = 16 << 20  # S-031: some 400 000 entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,11 @@ class Message:
     type: MessageType
     transaction_id: str
     sender_nonce: bytes
+
+    @property
+    def max_reply_bytes(self) -> int:
+        """The longest answer that is read."""
+        return MAX_CRL_REPLY_BYTES if self.type is messages.MessageType.GET_CRL else MAX_REPLY_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +120,6 @@ class Channel:
             digest=self.choice.digest,
             signing_time=now,
         )
-        limit = MAX_CRL_REPLY_BYTES if message.type is messages.MessageType.GET_CRL else MAX_REPLY_BYTES
         post = self.choice.method == "POST"
         return HttpRequest(
             method=self.choice.method,
@@ -123,7 +127,7 @@ class Channel:
             url=operation_url(self.url, "PKIOperation", message=None if post else body),
             headers={"Content-Type": "application/x-pki-message"} if post else {},
             body=body if post else b"",
-            max_response_bytes=limit,
+            max_response_bytes=message.max_reply_bytes,
         )
 
     def reply(self, message: Message, response: HttpResponse) -> tuple[CertRep, Checks]:
@@ -133,6 +137,7 @@ class Channel:
             TransportError: an HTTP error without a reply in it.
             TrustError, ProtocolError: see `messages.parse_cert_rep`.
         """
+        check_size(response, message.max_reply_bytes)
         checks = Checks(self.relaxed)
         cert_rep = messages.parse_cert_rep(
             cms_body(response),

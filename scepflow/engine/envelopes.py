@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Envelope", "build_envelope", "not_opened", "open_envelope", "parse_envelope"]
 
-MAX_RECIPIENTS = 16  # S-052
+MAX_RECIPIENTS = 16  # S-052: a reply has one, and each is looked at
 
 
 def build_envelope(

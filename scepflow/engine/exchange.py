@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from scepflow.errors import ScepflowError
 
-__all__ = ["HttpRequest", "HttpResponse", "cms_body", "http_error"]
+__all__ = ["HttpRequest", "HttpResponse", "check_size", "cms_body", "http_error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,14 @@ _STATUS_HINTS = {
     429: "the server is busy; try again later",
     503: "the server is busy; try again later",
 }
+
+
+def check_size(response: HttpResponse, most_bytes: int) -> None:
+    """Refuse a body that a transport should not have read to its end (S-031); raises ProtocolError."""
+    if len(response.body) > most_bytes:
+        raise ProtocolError(
+            f"the server sent {len(response.body)} bytes, more than the {most_bytes} allowed for such an answer"
+        )
 
 
 def cms_body(response: HttpResponse) -> bytes:

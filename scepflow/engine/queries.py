@@ -15,10 +15,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from scepflow.engine import asn1, attributes, certificates, cms, oids, trust
 from scepflow.engine.algorithms import Security
+from scepflow.engine.capabilities import MAX_BYTES as MAX_CAPS_BYTES
 from scepflow.engine.capabilities import NONE, Capabilities, parse_capabilities
 from scepflow.engine.channel import MAX_REPLY_BYTES, Message
 from scepflow.engine.checks import Checks
-from scepflow.engine.exchange import HttpRequest, cms_body, http_error
+from scepflow.engine.exchange import HttpRequest, check_size, cms_body, http_error
 from scepflow.engine.messages import MessageType, PkiStatus, fail_info_name
 from scepflow.engine.urls import operation_url
 from scepflow.errors import PendingError, ProtocolError, RejectedError, TrustError
@@ -47,7 +48,6 @@ __all__ = [
     "parse_next_ca",
 ]
 
-MAX_CAPS_BYTES = 64 << 10  # S-031
 _CLOCK_SKEW = timedelta(minutes=1)  # a CRL is often made when it is asked for
 
 _Value = TypeVar("_Value")
@@ -113,6 +113,7 @@ def parse_ca_cert(response: HttpResponse) -> tuple[x509.Certificate, ...]:
     """
     if response.status != 200 or not response.body:
         raise http_error(response, what="CA certificate")
+    check_size(response, MAX_REPLY_BYTES)
     return trust.parse_certificates(response.body)
 
 
@@ -138,6 +139,7 @@ def parse_next_ca(
     """
     if response.status != 200:
         raise http_error(response, what="next CA certificate")
+    check_size(response, MAX_REPLY_BYTES)
     signed = cms.parse_signed_data(cms_body(response))
     signer = attributes.only_signer(signed)
     trusted = [c for c in bundle.signers if trust.is_ca(c)] or bundle.signers
