@@ -300,7 +300,10 @@ def verify(
     try:
         if isinstance(public_key, rsa.RSAPublicKey):
             check_rsa(public_key)
-            public_key.verify(signature, data, _rsa_padding(oid, parameters, digest), digest.hash())
+            pad = _rsa_padding(oid, parameters, digest)
+            if isinstance(pad, padding.PKCS1v15) and _signs_bare(public_key, signature, digest, data):
+                return True
+            public_key.verify(signature, data, pad, digest.hash())
         elif isinstance(public_key, ec.EllipticCurvePublicKey):
             if _DIGEST_BY_EC_OID.get(oid) is not digest:
                 raise ProtocolError(
@@ -312,6 +315,12 @@ def verify(
     except (InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
+
+
+def _signs_bare(public_key: rsa.RSAPublicKey, signature: bytes, digest: Digest, data: bytes) -> bool:
+    """Tell whether what is signed is a DigestInfo without the NULL (Q-109); it is compared, not parsed."""
+    bare = asn1.sequence(asn1.algorithm_der(digest.oid, None), asn1.encode(digest.of(data)))
+    return public_key.recover_data_from_signature(signature, padding.PKCS1v15(), None) == bare
 
 
 def check_rsa(public_key: rsa.RSAPublicKey, whose: str = "signer's") -> None:

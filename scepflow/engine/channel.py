@@ -167,6 +167,8 @@ class Channel:
             judge=partial(algorithms.check_reply, security=self.security, checks=checks),
         )
         try:
-            return cms.parse_signed_data(content)
+            answer = cms.parse_signed_data(content)
+            answer.certificates()
         except ProtocolError:
             raise envelopes.not_opened() from None  # S-050: not even this tells how far decryption came
+        return answer

@@ -13,6 +13,7 @@ from scepflow.engine.exchange import HttpResponse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
+    from typing import Any
 
     from scepflow.engine.exchange import HttpRequest
     from scepflow.engine.messages import PkiRequest
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from scepflow.testca.knobs import Reply
     from scepflow.testca.shapes import Shape
 
-__all__ = ["Behaviour", "Memory", "Scene", "WireResponse", "replying"]
+__all__ = ["Behaviour", "Memory", "Scene", "WireResponse", "replying", "reshaping"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class Scene:
         request: the pki_message in it, or None.
         random_bytes: source of nonces, content keys and vectors.
         memory: what behaviours remember.
+        reply: the CertRep that is being encrypted, signed and encoded, or None before that.
     """
 
     authority: Authority
@@ -68,6 +70,7 @@ class Scene:
     request: PkiRequest | None
     random_bytes: Callable[[int], bytes]
     memory: Memory
+    reply: Reply | None = None
 
     @property
     def stranger(self) -> Authority:
@@ -116,3 +119,8 @@ class Behaviour:
 def replying(change: Callable[[Reply], Reply]) -> Behaviour:
     """Return a behaviour for one test: a CertRep as a function changes it."""
     return Behaviour(name="reply", summary="replies as a test wants", reply=lambda reply, _: change(reply))
+
+
+def reshaping(name: str, summary: str, **knobs: Any) -> Behaviour:
+    """Return a behaviour that sets knobs of a CertRep's `Shape`."""
+    return Behaviour(name=name, summary=summary, message=lambda shape, _: shape.but(**knobs))

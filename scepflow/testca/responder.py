@@ -185,6 +185,7 @@ class Responder:
         for behaviour in self.knobs.behave:
             if behaviour.reply:
                 reply = behaviour.reply(reply, scene)
+        scene = replace(scene, reply=reply)
         body = build_cert_rep(
             reply.pki_status,
             self._envelope(reply, scene) if reply.pki_status is PkiStatus.SUCCESS else None,

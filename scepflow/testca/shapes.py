@@ -113,6 +113,8 @@ class Shape:
         unsigned: DER of the SignerInfo's unsignedAttrs.
         crls_der: CRLs that the message carries.
         wrapped: DER that stands in [0] where the eContent's OCTET STRING should, or None.
+        version: of the SignedData.
+        signer_version: of the SignerInfo.
     """
 
     signer: SigningIdentity
@@ -143,6 +145,8 @@ class Shape:
     unsigned: bytes = b""
     crls_der: tuple[bytes, ...] = ()
     wrapped: bytes | None = None
+    version: int = 1
+    signer_version: int = 1
 
     def attributes(self) -> list[bytes]:
         """Return the DER of the signed attributes, in no order."""
@@ -180,7 +184,7 @@ class Shape:
         rsa_encryption = algorithm(oids.RSA_ENCRYPTION)
         by_default = rsa_encryption if not isinstance(self.signer.key, ec.EllipticCurvePrivateKey) else None
         return seq(
-            encode(1),
+            encode(self.signer_version),
             wrap(0x80, self.key_identifier)
             if self.key_identifier is not None
             else issuer_and_serial(self.named or self.signer.certificate),
@@ -201,6 +205,7 @@ class Shape:
             certificates=wrap(0xA0, b"".join(certificates)) if certificates else b"",
             crls=wrap(0xA1, b"".join(self.crls_der)) if self.crls_der else b"",
             signer_infos=[*[self.signer_info()] * self.signatures, *self.more_signer_infos],
+            version=self.version,
         )
 
     def but(self, **knobs: Any) -> Shape:
@@ -246,12 +251,13 @@ def signed_data(
     certificates: bytes = b"",
     crls: bytes = b"",
     signer_infos: Sequence[bytes] = (),
+    version: int = 1,
 ) -> bytes:
     """Return a ContentInfo with a SignedData of the parts as they are."""
     return content_info(
         oids.SIGNED_DATA,
         seq(
-            encode(1),
+            encode(version),
             wrap(0x31, algorithm(oids.SHA256) if signer_infos else b""),
             seq(encode(content_type), content),
             certificates,
@@ -274,6 +280,7 @@ def envelope(
     cipher_identifier: bytes | None = None,
     encrypted_content: bytes | None = None,
     recipient_infos: Iterable[bytes] | None = None,
+    version: int = 0,
 ) -> bytes:
     """Return a ContentInfo with an EnvelopedData of the parts as they are, made by default.
 
@@ -289,6 +296,7 @@ def envelope(
         cipher_identifier: DER of the cipher's AlgorithmIdentifier, or None for the right one.
         encrypted_content: DER of encryptedContent, or None for the right one.
         recipient_infos: DER of the RecipientInfos, or None for one.
+        version: of the EnvelopedData.
     """
     key = b"K" * cipher.key_bytes if key is None else key
     iv = b"I" * cipher.block_bytes if iv is None else iv
@@ -302,7 +310,7 @@ def envelope(
     return content_info(
         oids.ENVELOPED_DATA,
         seq(
-            encode(0),
+            encode(version),
             wrap(0x31, b"".join(recipient_infos)),
             seq(encode(oids.DATA), identifier, encrypted_content),
         ),

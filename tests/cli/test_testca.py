@@ -75,7 +75,7 @@ def test_the_pipeline_for_a_ca_with_an_ec_key_can_be_run_as_it_is(serve, scepflo
 
 
 def test_it_misbehaves_on_request(serve, scepflow, folder):
-    _, said = serve("--behave", "wrong-nonce, no-certificates")
+    _, said = serve("--behave", "badnonce, no-certificates")
     assert "It answers with a recipientNonce that nobody sent.\n" in said
     paste(folder, said)
     done = scepflow("run", "demo.toml")
@@ -91,9 +91,9 @@ def test_its_behaviours_can_be_listed(scepflow):
 
 
 def test_a_behaviour_that_it_does_not_know_is_said_with_the_nearest(scepflow):
-    done = scepflow("testca", "--behave", "wrong-nonse")
+    done = scepflow("testca", "--behave", "badnonse")
     assert done.exit_code == 64
-    assert 'there is no behaviour "wrong-nonse"; is it "wrong-nonce"?' in done.stderr
+    assert 'there is no behaviour "badnonse"; is it "badnonce"?' in done.stderr
 
 
 @pytest.mark.parametrize("place", [["--directory", "kept"], []])

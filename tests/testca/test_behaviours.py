@@ -20,8 +20,8 @@ def test_every_behaviour_has_a_row_in_the_interop_table():
 
 
 def test_behaviours_are_found_in_the_order_of_their_names():
-    assert [found.name for found in behaviours(["wrong-nonce", "no-certificates"])] == [
-        "wrong-nonce",
+    assert [found.name for found in behaviours(["badnonce", "no-certificates"])] == [
+        "badnonce",
         "no-certificates",
     ]
 

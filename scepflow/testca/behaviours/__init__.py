@@ -18,11 +18,11 @@ __all__ = ["all_behaviours", "behaviours"]
 
 def all_behaviours() -> dict[str, Behaviour]:
     """Return the whole catalogue, by name, in its order."""
-    from scepflow.testca.behaviours import ca, certificates, http, messages
+    from scepflow.testca.behaviours import ca, certificates, envelopes, forgeries, http, messages, statuses
 
     return {
         behaviour.name: behaviour
-        for module in (ca, messages, certificates, http)
+        for module in (ca, messages, statuses, forgeries, envelopes, certificates, http)
         for behaviour in module.BEHAVIOURS
     }
 
