@@ -62,7 +62,8 @@ def build_envelope(
         raise TrustError(
             "the recipient's certificate has a key that cannot decrypt, and there is no challenge to encrypt with",
             check="recipient",
-            hint="ask the CA for an RSA encryption certificate, or set a challenge (RFC 8894 §3.1)",
+            hint="ask the CA for an RSA encryption certificate, or set a challenge (RFC 8894 §3.1), "
+            "in a renewal with challenge_in_renewal = true in [csr]",
         )
     encrypted = asn1.sequence(
         asn1.encode(oids.DATA),
