@@ -1,7 +1,7 @@
 """A CA that signs anything: its keys, what it truly issued, and messages sealed and signed from any parts.
 
-All of it is the same in each process, but for what OAEP encrypts, so that a case is its
-seed and its number: the keys come from numbers that anyone can read here. Must never hold: chance.
+All of it is the same in each process, so that a case is its seed and its number: the
+keys come from numbers that anyone can read here. Must never hold: chance.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Authority:
         client: whom it issued a certificate for; it has an RSA key.
         bundle: the CA, pinned.
         key_transport: the RecipientInfo for the client's key.
-        by_oaep: the same with OAEP, the one thing that the library draws numbers for.
+        by_oaep: the same with OAEP.
         for_password: the RecipientInfo for the challenge.
 
     Args:
@@ -97,9 +97,12 @@ class Authority:
         self.bundle: Bundle = pin(self.ca.certificate)
         rid = asn1.issuer_and_serial_number(self.client.certificate)
         by_rsa = asn1.algorithm_der(oids.RSA_ENCRYPTION)
-        self.key_transport = sequence(encode(0), rid, by_rsa, encode(_padded_and_encrypted(client_key)))
-        encrypted = client_key.public_key().encrypt(CONTENT_KEY, padding.OAEP(_MGF, hashes.SHA256(), None))
-        self.by_oaep = sequence(encode(0), rid, OAEP, encode(encrypted))
+        self.key_transport = sequence(
+            encode(0), rid, by_rsa, encode(_encrypted(client_key, _padded(client_key)))
+        )
+        self.by_oaep = sequence(
+            encode(0), rid, OAEP, encode(_encrypted(client_key, _oaep_padded(client_key)))
+        )
         self.for_password = _password_recipient()
         sid = asn1.issuer_and_serial_number(self.ca.certificate)
         self._pss = pss
@@ -181,12 +184,29 @@ def scep(status: str, **more: str) -> dict[object, str]:
     return {**named, **{getattr(oids, name.upper()): text for name, text in more.items()}}
 
 
-def _padded_and_encrypted(key: rsa.RSAPrivateKey) -> bytes:
-    """Encrypt the content key by PKCS#1 v1.5 with padding that is no chance (the library draws it)."""
+def _encrypted(key: rsa.RSAPrivateKey, padded: bytes) -> bytes:
+    """Encrypt what is padded already: the library would draw the padding."""
     numbers = key.public_key().public_numbers()
-    size = key.key_size // 8
-    padded = b"\0\2" + b"\x55" * (size - 3 - len(CONTENT_KEY)) + b"\0" + CONTENT_KEY
-    return pow(int.from_bytes(padded, "big"), numbers.e, numbers.n).to_bytes(size, "big")
+    return pow(int.from_bytes(padded, "big"), numbers.e, numbers.n).to_bytes(len(padded), "big")
+
+
+def _padded(key: rsa.RSAPrivateKey) -> bytes:
+    """Return the content key padded by RFC 8017 §7.2.1 RSAES-PKCS1-v1_5 Encryption Operation."""
+    return b"\0\2" + b"\x55" * (key.key_size // 8 - 3 - len(CONTENT_KEY)) + b"\0" + CONTENT_KEY
+
+
+def _oaep_padded(key: rsa.RSAPrivateKey) -> bytes:
+    """Return the content key padded by RFC 8017 §7.1.1 RSAES-OAEP Encryption Operation, with SHA-256."""
+    seed, label_hash = b"seed" * 8, Digest.SHA256.of(b"")
+    block = label_hash + bytes(key.key_size // 8 - 2 * 32 - 2 - len(CONTENT_KEY)) + b"\1" + CONTENT_KEY
+    masked = _xor(block, seed)
+    return b"\0" + _xor(seed, masked) + masked
+
+
+def _xor(data: bytes, seed: bytes) -> bytes:
+    """Mask data by RFC 8017 B.2.1 MGF1."""
+    mask = b"".join(Digest.SHA256.of(seed + n.to_bytes(4, "big")) for n in range(len(data) // 32 + 1))
+    return bytes(a ^ b for a, b in zip(data, mask, strict=False))
 
 
 def _password_recipient() -> bytes:

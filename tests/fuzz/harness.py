@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
 
-    from targets import Case, Target
+    from cases import Case, Target
 
 SLOWEST_S = 1.0
 """A case that takes longer is a failure. Of processor time: what is measured never waits, but may have to wait its turn."""

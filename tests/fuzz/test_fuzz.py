@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cases import Case, Target
 from harness import make_case, run, run_cases, run_one, time_limit
-from targets import TARGETS, Case, CertRep, Target
+from reply_targets import CertRep
+from targets import TARGETS
 
 from scepflow.engine.checks import CHECKS
 from scepflow.errors import ProtocolError
