@@ -16,7 +16,8 @@ from scepflow.engine.algorithms import Security
 from scepflow.engine.checks import Checks
 from scepflow.engine.exchange import HttpRequest, check_size, cms_body
 from scepflow.engine.urls import operation_url
-from scepflow.errors import ProtocolError
+from scepflow.errors import ProtocolError, TransportError
+from scepflow.text import sanitise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,8 +140,13 @@ class Channel:
         """
         check_size(response, message.max_reply_bytes)
         checks = Checks(self.relaxed)
+        try:
+            body = cms_body(response)
+        except TransportError as error:
+            self._name_recipient(error)
+            raise
         cert_rep = messages.parse_cert_rep(
-            cms_body(response),
+            body,
             trusted=self.bundle.signers,
             transaction_id=message.transaction_id,
             sender_nonce=message.sender_nonce,
@@ -148,6 +154,15 @@ class Channel:
             checks=checks,
         )
         return cert_rep, checks
+
+    def _name_recipient(self, error: TransportError) -> None:
+        """Say for whom the request was encrypted, where there was a choice: NDES answers a wrong one like this (Q-005)."""
+        if len(self.bundle.certificates) > 1 and error.status in (400, 500):
+            recipient = self.bundle.recipient
+            error.hint = (
+                f"the request was encrypted for {sanitise(recipient.subject.rfc4514_string())}, "
+                f"serial {recipient.serial_number:x}; encryption_certificate in [ca] chooses another\n{error.hint or ''}"
+            ).rstrip()
 
     def open(self, cert_rep: CertRep, checks: Checks) -> cms.SignedData:
         """Return the certs-only answer in a SUCCESS, decrypted.

@@ -200,6 +200,18 @@ ANSWERED = (
         behave=("plain-500",),
         expected=refused(says="challenge password mismatch", exit_code=4),
     ),
+    Row(
+        items=("Q-005",),
+        behave=("page-500",),
+        authority={"ra": True},
+        expected=refused(says="the request was encrypted for CN=", exit_code=4),
+    ),
+    Row(
+        items=("Q-005",),
+        behave=("page-500",),
+        title="from a CA alone",
+        expected=refused(says='a web page: "500 Server Error"', exit_code=4),
+    ),
     Row(items=("Q-047",), behave=("no-renewals",), renewal=True, expected=issued(warns="renewal-refused")),
     Row(
         items=("Q-058", "S-006"),
@@ -388,6 +400,8 @@ FORGED = (
     Row(items=("C-047", "S-004"), behave=("no-attributes",), expected=refused(says="no signed attributes")),
     Row(items=("C-047", "S-004"), behave=("no-message-digest",), expected=refused("message-digest")),
     Row(items=("S-004",), behave=("changed-content",), expected=refused("message-digest")),
+    # a CRL alone is the CA's, but nothing ties it to our question: whoever is in between could send an older one.
+    Row(items=("Q-085",), behave=("raw-crl",), expected=refused(says="not a CMS SignedData")),
     *(
         Row(items=("S-030",), behave=(f"bomb-{name}",), expected=refused(says=says))
         for name, says in (
@@ -509,4 +523,56 @@ INSIDE = (
     Row(items=("Q-007",), behave=("old-certificate",), renewal=True, expected=refused("new-certificate")),
 )
 
-TABLE: tuple[Row | Elsewhere | NotOurs, ...] = (*ENCODED, *ANSWERED, *FORGED, *SEALED, *INSIDE)
+SENT = (
+    Elsewhere(
+        items=("Q-026", "Q-046"),
+        test="tests/engine/test_envelopes.py::test_an_envelope_is_what_the_rfc_says",
+    ),
+    Elsewhere(
+        items=("Q-025", "Q-047"),
+        test="tests/engine/test_messages.py::test_a_request_is_read_as_it_was_built",
+    ),
+    Elsewhere(
+        items=("Q-027", "Q-107"),
+        test="tests/engine/test_messages.py::test_the_attributes_of_a_request_are_those_of_the_rfc_to_the_byte",
+    ),
+    Elsewhere(
+        items=("Q-027",),
+        test="tests/bundled/test_signers.py::test_a_self_signed_certificate_is_back_dated_by_a_day",
+    ),
+    Elsewhere(
+        items=("Q-039",), test="tests/engine/test_messages.py::test_the_names_of_message_types_are_the_rfcs"
+    ),
+    Elsewhere(
+        items=("Q-085",), test="tests/interop/test_eight_replies.py::test_a_bare_crl_is_no_answer_to_get_crl"
+    ),
+    Elsewhere(
+        items=("Q-066", "Q-007"),
+        test="tests/interop/test_eight_replies.py::test_two_enrollments_have_two_transactions",
+    ),
+    Elsewhere(
+        items=("S-007",),
+        test="tests/engine/test_messages.py::test_a_key_that_proves_nothing_or_costs_too_much_is_refused_whatever_is_relaxed",
+    ),
+    Elsewhere(
+        items=("S-003",),
+        test="tests/engine/test_messages.py::test_each_trusted_certificate_of_the_same_name_is_tried",
+    ),
+    Elsewhere(
+        items=("S-050", "S-051"),
+        test="tests/interop/test_padding_oracle.py::test_nothing_tells_what_went_wrong_behind_the_lock",
+    ),
+    Elsewhere(
+        items=("S-050", "S-053"),
+        test="tests/interop/test_padding_oracle.py::test_the_private_key_is_not_used_for_a_reply_that_fails_a_check",
+    ),
+    Elsewhere(
+        items=("S-060", "S-064"),
+        test="tests/interop/test_eight_replies.py::test_no_control_character_of_a_server_comes_through",
+    ),
+    NotOurs(
+        items=("Q-075",), reason="tells what another client sends and needs, for those who write servers"
+    ),
+)
+
+TABLE: tuple[Row | Elsewhere | NotOurs, ...] = (*ENCODED, *ANSWERED, *FORGED, *SEALED, *INSIDE, *SENT)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepflow.engine import algorithms, oids
 from scepflow.engine.algorithms import Digest
@@ -333,6 +334,11 @@ BEHAVIOURS = (
     Behaviour(name="reflection", summary="sends the client's message back", message=_reflect),
     Behaviour(
         name="in-clear", summary="sends the certificate in clear, without an envelope", message=_in_clear
+    ),
+    Behaviour(
+        name="raw-crl",
+        summary="sends a CRL as it is, as servers of old drafts did",
+        message=lambda _, scene: scene.authority.crl(scene.now).public_bytes(Encoding.DER),
     ),
     *_BOMBS,
 )

@@ -95,6 +95,12 @@ BEHAVIOURS = (
         answer=partial(_error, text=b"challenge password mismatch"),
     ),
     Behaviour(
+        name="page-500",
+        summary="answers requests with HTTP 500 and a web page, as NDES does when it cannot decrypt them",
+        operations=("PKIOperation",),
+        answer=partial(_error, text=b"<html><title>500</title><h1>Server Error</h1></html>"),
+    ),
+    Behaviour(
         name="no-renewals",
         summary="refuses RenewalReq, as EJBCA Community does",
         reply=_refuse_renewals,
