@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from scepflow.engine.messages import MessageType
 from scepflow.errors import ScepflowError
 from scepflow.events import Warned
 from scepflow.pipeline import load_pipeline
@@ -20,6 +21,7 @@ from scepflow.runner import run_pipeline
 from scepflow.state import StateDirectory
 from scepflow.system import System
 from scepflow.testca import Authority, Knobs, Responder, serve
+from scepflow.testca.behaviour import Behaviour
 from scepflow.testca.behaviours import behaviours
 from scepflow.testing import NOW
 
@@ -29,8 +31,10 @@ if TYPE_CHECKING:
 
     from rows import Row
 
+    from scepflow.engine.exchange import HttpResponse
     from scepflow.events import Event
     from scepflow.runner import Outcome
+    from scepflow.testca.behaviour import Scene
 
 PIPELINE = """\
 [ca]
@@ -41,7 +45,7 @@ use = "file"
 path = "device.key"
 [csr]
 subject = "CN=gw1.example.com"
-{challenge}
+{csr}
 [sink.file]
 cert = "gw1.pem"
 chain = "chain.pem"
@@ -97,9 +101,17 @@ class Bench:
         self.key = key
         self.row = row
         self.slept_s: list[float] = []
-        self.honest = Knobs(**row.knobs)
-        self.strange = Knobs(**row.knobs, behave=behaviours(row.behave))
+        self.methods: list[str] = []
+        self.honest = Knobs(**row.knobs, behave=(self._watching(),))
+        self.strange = Knobs(**row.knobs, behave=(*behaviours(row.behave), self._watching()))
         self.responder = Responder(authority, self.honest if row.renewal else self.strange, now=self.now)
+
+    def _watching(self) -> Behaviour:
+        def note(response: HttpResponse, scene: Scene) -> HttpResponse:
+            self.methods.append(scene.http.method)
+            return response
+
+        return Behaviour(name="watching", summary="notes", answer=note, operations=("PKIOperation",))
 
     def now(self) -> Any:
         return NOW + timedelta(seconds=sum(self.slept_s))
@@ -107,14 +119,29 @@ class Bench:
     def write(self, url: str) -> None:
         """Write the pipeline's file; the CA is pinned by its fingerprint unless the row pins otherwise."""
         pinned = {"fingerprint": f"sha256:{self.responder.authority.fingerprint}"}
-        options = {name: value for name, value in (pinned | dict(self.row.ca)).items() if value is not None}
-        challenge = self.honest.challenge
+        challenge = {"challenge": self.honest.challenge} | dict(self.row.csr)
         text = PIPELINE.format(
-            url=url,
-            ca="\n".join(f"{name} = {_toml(value)}" for name, value in options.items()),
-            challenge=f"challenge = {_toml(challenge)}" if challenge else "",
+            url=url, ca=self._options(pinned | dict(self.row.ca)), csr=self._options(challenge)
         )
+        ca_pem = self.responder.authority.certificate.public_bytes(Encoding.PEM)
+        (self.folder / "ca.crt").write_bytes(ca_pem)
         (self.folder / "gw1.toml").write_text(f"{text}\n{self.row.pipeline}\n", encoding="utf-8")
+
+    def _options(self, options: dict[str, Any]) -> str:
+        """Return the lines of a table; what is None is left out."""
+        values = {name: value(self) if callable(value) else value for name, value in options.items()}
+        return "\n".join(f"{name} = {_toml(value)}" for name, value in values.items() if value is not None)
+
+    @property
+    def sent(self) -> dict[str, str]:
+        """The last request, as it came to the CA."""
+        request = self.responder.requests[-1]
+        return {
+            "message": MessageType(request.message_type).title,
+            "cipher": request.envelope.cipher.value,
+            "digest": request.digest.value,
+            "method": self.methods[-1],
+        }
 
     def run(self, **orders: Any) -> Ran:
         events: list[Event] = []
@@ -155,7 +182,7 @@ def bench_of(tmp_path, authority_of, _device_key):
         def of(row: Row) -> Bench:
             bench = Bench(tmp_path, authority_of(dict(row.authority)), row, key=_device_key)
             server = stack.enter_context(serve(bench.responder))
-            bench.write(server.url)
+            bench.write(server.url + row.address)
             return bench
 
         yield of

@@ -62,10 +62,14 @@ class Row:
         expected: what must come of it.
         title: tells rows with the same behaviours apart, or "".
         knobs: `scepflow.testca.Knobs` beside.
-        ca: options of the pipeline's ``[ca]``, beside url and fingerprint.
+        ca: options of the pipeline's ``[ca]``, beside url and fingerprint; one that depends on the CA is a function
+            of the bench, and ``ca.crt`` is a file with the CA's certificate.
+        csr: options of the pipeline's ``[csr]``, beside subject and challenge.
         pipeline: text of TOML tables of the pipeline, beside ``[ca]``, ``[csr]`` and the sink.
         authority: options of `scepflow.testca.Authority.create`, such as ``ra=True``.
+        address: what follows the server's path in ``url``, such as ``?profile=a``.
         renewal: whether the behaviours begin only at the renewal of a certificate that was issued rightly.
+        sent: what the last request must be, by the names of `conftest.Bench.sent`.
     """
 
     items: tuple[str, ...]
@@ -74,9 +78,12 @@ class Row:
     title: str = ""
     knobs: Mapping[str, Any] = field(default_factory=dict)
     ca: Mapping[str, Any] = field(default_factory=dict)
+    csr: Mapping[str, Any] = field(default_factory=dict)
     pipeline: str = ""
     authority: Mapping[str, Any] = field(default_factory=dict)
+    address: str = ""
     renewal: bool = False
+    sent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
