@@ -144,6 +144,7 @@ class Channel:
             body = cms_body(response)
         except TransportError as error:
             self._name_recipient(error)
+            self._name_method(error)
             raise
         cert_rep = messages.parse_cert_rep(
             body,
@@ -162,6 +163,14 @@ class Channel:
             error.hint = (
                 f"the request was encrypted for {sanitise(recipient.subject.rfc4514_string())}, "
                 f"serial {recipient.serial_number:x}; encryption_certificate in [ca] chooses another\n{error.hint or ''}"
+            ).rstrip()
+
+    def _name_method(self, error: TransportError) -> None:
+        """Say that a request went in the URL, which IIS answers like a wrong path when it is long (Q-009)."""
+        if self.choice.method == "GET" and error.status in (400, 404):
+            error.hint = (
+                'the request went by GET, in a URL that may be too long; method = "POST" in [ca] may help'
+                f"\n{error.hint or ''}"
             ).rstrip()
 
     def open(self, cert_rep: CertRep, checks: Checks) -> cms.SignedData:

@@ -19,7 +19,7 @@ from scepflow.engine.capabilities import MAX_BYTES as MAX_CAPS_BYTES
 from scepflow.engine.capabilities import NONE, Capabilities, parse_capabilities
 from scepflow.engine.channel import MAX_REPLY_BYTES, Message
 from scepflow.engine.checks import Checks
-from scepflow.engine.exchange import HttpRequest, check_size, cms_body, http_error
+from scepflow.engine.exchange import HttpRequest, check_size, cms_body, http_error, is_page
 from scepflow.engine.messages import MessageType, PkiStatus, fail_info_name
 from scepflow.engine.urls import operation_url
 from scepflow.errors import PendingError, ProtocolError, RejectedError, TrustError
@@ -111,7 +111,7 @@ def parse_ca_cert(response: HttpResponse) -> tuple[x509.Certificate, ...]:
         TransportError: an HTTP error.
         ProtocolError: no certificate in it.
     """
-    if response.status != 200 or not response.body:
+    if response.status != 200 or not response.body or is_page(response.body):
         raise http_error(response, what="CA certificate")
     check_size(response, MAX_REPLY_BYTES)
     return trust.parse_certificates(response.body)
