@@ -432,7 +432,7 @@ def choose_recipient(certificates: Sequence[x509.Certificate], now: datetime) ->
     """Choose the certificate that requests are encrypted for (Q-004, Q-011, Q-125).
 
     RSA keys that are valid now, ranked: RA with keyEncipherment, CA with it, RA
-    without a key usage or with only dataEncipherment, CA without a key usage, any. Ties: the newest.
+    without a key usage or with only dataEncipherment, CA without a key usage, any. Ties: an RA's, the newest.
     Without an RSA key the first in that order is taken, and a challenge is needed to encrypt with.
 
     Raises:
@@ -444,7 +444,9 @@ def choose_recipient(certificates: Sequence[x509.Certificate], now: datetime) ->
             "every certificate of the CA has expired or is not valid yet", check="ca-authentication"
         )
     able = [c for c in valid if can_receive(c)]
-    return min(able or valid, key=lambda c: (_recipient_rank(c), -c.not_valid_before_utc.timestamp()))
+    return min(
+        able or valid, key=lambda c: (_recipient_rank(c), is_ca(c), -c.not_valid_before_utc.timestamp())
+    )
 
 
 def can_receive(certificate: x509.Certificate) -> bool:

@@ -535,7 +535,8 @@ RANKS = [
     [{"ca": True, "usage": CA_USAGE}, {"ca": True, "usage": "key_encipherment key_cert_sign"}],
     [{"ca": False}, {"ca": False, "usage": "data_encipherment"}, {"ca": None}],
     [{"ca": True}],
-    [{"ca": False, "usage": "digital_signature"}, {"ca": True, "usage": "key_cert_sign"}],
+    [{"ca": False, "usage": "digital_signature"}],
+    [{"ca": True, "usage": "key_cert_sign"}],
 ]
 PAIRS = [
     (better, worse)
@@ -555,7 +556,9 @@ def test_the_better_rank_receives_though_it_is_older(pki, better, worse):
         assert trust.choose_recipient(sent, NOW) == wanted
 
 
-@pytest.mark.parametrize("rank", RANKS, ids=["RA with", "CA with", "RA without", "CA without", "forbidden"])
+@pytest.mark.parametrize(
+    "rank", RANKS, ids=["RA with", "CA with", "RA without", "CA without", "RA against", "CA against"]
+)
 def test_the_newest_of_a_rank_receives(pki, rank):
     certificates = [
         candidate(pki, **kind, begins=NOW - (n + 1) * DAY) for n, kind in enumerate((*rank, *rank[:1]))

@@ -18,13 +18,34 @@ __all__ = ["all_behaviours", "behaviours"]
 
 def all_behaviours() -> dict[str, Behaviour]:
     """Return the whole catalogue, by name, in its order."""
-    from scepflow.testca.behaviours import ca, certificates, envelopes, forgeries, http, messages, statuses
+    from scepflow.testca.behaviours import (
+        bundles,
+        ca,
+        capabilities,
+        certificates,
+        envelopes,
+        forgeries,
+        http,
+        messages,
+        redirects,
+        statuses,
+        wire,
+    )
 
-    return {
-        behaviour.name: behaviour
-        for module in (ca, messages, statuses, forgeries, envelopes, certificates, http)
-        for behaviour in module.BEHAVIOURS
-    }
+    modules = (
+        capabilities,
+        ca,
+        bundles,
+        messages,
+        statuses,
+        forgeries,
+        envelopes,
+        certificates,
+        http,
+        redirects,
+        wire,
+    )
+    return {behaviour.name: behaviour for module in modules for behaviour in module.BEHAVIOURS}
 
 
 def behaviours(names: Iterable[str]) -> tuple[Behaviour, ...]:
