@@ -68,10 +68,10 @@ BEHAVIOURS = (
         "puts blanks and tabs around its capabilities",
         lambda body: b"".join(b"\t " + line + b" \t\n\n" for line in body.split()),
     ),
-    _rewriting(
+    _saying(
         "byte-order-mark",
         "begins its capabilities with a byte order mark",
-        lambda body: b"\xef\xbb\xbf" + body,
+        b"\xef\xbb\xbfSCEPStandard\r\nRenewal\r\n",
     ),
     _rewriting(
         "with-strangers",
