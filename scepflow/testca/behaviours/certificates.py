@@ -181,7 +181,7 @@ def _as_other_strings(reply: Reply, scene: Scene) -> Reply:
     subject = reply.certificates[0].subject
     kinds = {_ASN1Type.UTF8String: _ASN1Type.PrintableString}
     rewritten = x509.Name(
-        x509.NameAttribute(a.oid, str(a.value), _type=kinds.get(a._type, _ASN1Type.UTF8String))  # noqa: SLF001 # the library has no other way
+        x509.NameAttribute(a.oid, str(a.value), _type=kinds.get(a._type, _ASN1Type.UTF8String))  # noqa: SLF001  # the library has no other way
         for a in subject
     )
     return _change(reply, scene, changes=_Changes(subject=rewritten))

@@ -37,7 +37,7 @@ __all__ = ["BEHAVIOURS", "UNOPENED"]
 
 _KEY, _IV = b"K" * 16, b"I" * 16  # what `shapes.envelope` takes for AES-128
 _SHA256 = algorithm(oids.SHA256)
-_OAEP_SHA1 = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303 # what NDES uses
+_OAEP_SHA1 = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303  # what NDES uses
 _OAEP_SHA256 = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
 _OAEP_PARAMETERS = seq(wrap(0xA0, _SHA256), wrap(0xA1, algorithm(oids.MGF1, _SHA256)))
 _MOMENT = timedelta(minutes=1)
