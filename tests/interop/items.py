@@ -28,7 +28,7 @@ ITEMS: dict[str, str] = {
     "C-026": "the signer's certificate is in the request, and its key signs",
     "C-027": "a reply is encrypted for the key that signed the request",
     "C-028": "at a renewal, the old key opens the reply",
-    "C-029": "the challenge comes from a file, the environment or standard input",
+    "C-029": "the challenge comes from a file, the environment or another place, never from arguments",
     "C-030": "a renewal has no challenge unless told to",
     "C-031": "a self-signed certificate alone authenticates nobody",
     "C-032": "a PKCS#10 request holds subject, key and, where there is one, the challenge",

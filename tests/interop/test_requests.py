@@ -90,6 +90,31 @@ def test_a_renewal_takes_a_new_key_and_opens_the_reply_with_the_old(bench_of):
     assert asked(bench, renewal).public_key() == bench.certificate.public_key() != old.public_key()
 
 
+def test_a_renewal_proves_that_it_has_both_keys(bench_of):
+    """The message is signed with the old one, the request inside with the new one; SCEP has no more to prove it by (S-091)."""
+    bench = bench_of(Row(items=(), behave=(), expected=issued()))
+    pipeline = bench.folder / "gw1.toml"
+    pipeline.write_text(pipeline.read_text().replace('use = "file"\npath = "device.key"', 'use = "generate"'))
+    assert bench.run().code == 0
+    assert bench.run(renew=True).code == 0
+    renewal = bench.responder.requests[-1]
+    csr = asked(bench, renewal)
+    assert renewal.verified
+    assert csr.is_signature_valid
+    assert csr.public_key() != renewal.certificate.public_key()
+
+
+def test_the_ca_is_found_by_its_name_as_well_as_by_its_address(bench_of):
+    """C-001."""
+    bench = bench_of(Row(items=(), behave=(), expected=issued()))
+    pipeline = bench.folder / "gw1.toml"
+    text = pipeline.read_text()
+    assert "//127.0.0.1:" in text
+    pipeline.write_text(text.replace("//127.0.0.1:", "//localhost:"))
+    assert bench.run().code == 0
+    assert len(bench.responder.requests) == 1
+
+
 def test_the_request_asks_for_what_the_pipeline_says(run):
     """C-032, C-034."""
     bench = run(csr={"san": ["dns:gw1.example.com", "ip:192.0.2.7"], "extended_key_usage": ["serverAuth"]})
