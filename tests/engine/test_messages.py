@@ -711,3 +711,4 @@ def test_the_names_of_message_types_are_the_rfcs():
         "GetCRL",
     ]
     assert messages.MessageType(20) is MessageType.CERT_POLL
+    assert 18 not in list(MessageType)  # UpdateReq of the drafts is never sent

@@ -104,6 +104,7 @@ FILES = (
 )
 
 LIMITS = (
+    _in(f"{REQUESTS}::test_all_messages_of_a_transaction_have_its_id_and_a_nonce_of_their_own", "Q-049"),
     _in("tests/cli/test_queries.py::test_the_help_says_that_scep_cannot_revoke", "C-122"),
     # S-090: a client ties its request to itself by two signatures of one key; that a challenge is good once, for one
     # subject, is for the CA to see to.

@@ -1,6 +1,6 @@
 """Rows on HTTP: statuses, bodies, redirects, framing, sizes, times."""
 
-from rows import Elsewhere, NotOurs, Row, issued, refused
+from rows import Elsewhere, Row, issued, refused
 
 from scepflow.testca import FailInfo
 
@@ -208,7 +208,8 @@ ASKING = (
         sent={"method": "POST"},
         expected=issued(),
     ),
-    Elsewhere(items=("Q-008", "Q-055", "Q-082"), test=NEVER_SENT),
+    Elsewhere(items=("Q-008", "Q-082"), test=NEVER_SENT),
+    Elsewhere(items=("Q-055",), test="tests/testca/test_responder.py::test_a_form_is_refused"),
     Elsewhere(
         items=("C-093",),
         test=f"{TRANSPORTS}::test_a_post_is_sent_with_the_headers_of_the_request_and_a_length",
@@ -326,9 +327,9 @@ ASKING = (
     Elsewhere(items=("C-097",), test="tests/test_acceptance.py::test_https_with_a_private_root"),
     Elsewhere(items=("S-074",), test=f"{TRANSPORTS}::test_a_certificate_from_an_unknown_root_is_refused"),
     Elsewhere(items=("S-074",), test="tests/test_acceptance.py::test_https_with_a_private_root"),
-    NotOurs(
+    Elsewhere(
         items=("C-099",),
-        reason="a server may ignore the path; which one to ask is the client's choice (C-090)",
+        test="tests/testca/test_server.py::test_get_and_post_reach_the_responder_on_any_path",
     ),
 )
 

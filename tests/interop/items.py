@@ -6,7 +6,6 @@ Each id has a short title. Nothing here says what comes of an item: that is for 
 from __future__ import annotations
 
 ITEMS: dict[str, str] = {
-    # The CA: where it is, and why it is believed.
     "C-001": "the CA's address is configured: a name or an IP literal, with port and path if wanted",
     "C-002": "subject and challenge are configured, and reach the CA in the PKCS#10 request",
     "C-003": "what authenticates the CA is configured: a fingerprint, or a file with its certificate",
@@ -18,7 +17,6 @@ ITEMS: dict[str, str] = {
     "C-009": "any CA certificate of the bundle may be the pinned one; the rest must chain to it",
     "C-010": "a CA's key usage allows what a CA does",
     "C-011": "CA and RA certificates that allow only signing, or only encryption",
-    # What a request is.
     "C-020": "without a certificate, a self-signed one signs a PKCSReq",
     "C-021": "key usage of the self-signed certificate fits its key",
     "C-022": "self-signed certificate and request share subject and key",
@@ -34,7 +32,6 @@ ITEMS: dict[str, str] = {
     "C-032": "a PKCS#10 request holds subject, key and, where there is one, the challenge",
     "C-033": "a renewal makes a new key unless told to keep the old one",
     "C-034": "extensions are asked for in the request's extensionRequest attribute",
-    # Messages.
     "C-040": "a message is encrypted, then signed",
     "C-041": "the signed content is of type data, and the attribute agrees",
     "C-042": "a message without data has no content at all",
@@ -62,7 +59,6 @@ ITEMS: dict[str, str] = {
     "C-064": "the issued certificate is found by its key, wherever it stands",
     "C-065": "FAILURE and PENDING have no envelope",
     "C-066": "FAILURE names a failInfo; one without is still a failure",
-    # Capabilities.
     "C-070": "GetCACaps is asked and answered",
     "C-071": "unknown capabilities are passed over",
     "C-072": "capabilities in any case",
@@ -75,7 +71,6 @@ ITEMS: dict[str, str] = {
     "C-079": "capabilities are not authenticated: DES and MD5 are out whatever they say",
     "C-080": "the responder's capabilities are spelled and typed as the RFC has them",
     "C-081": "capabilities that are some product's own",
-    # HTTP.
     "C-090": "the path is used as it is written; without one, the RFC's",
     "C-091": "operations are spelled exactly",
     "C-092": "messages go by POST when the CA takes it, questions by GET",
@@ -88,7 +83,6 @@ ITEMS: dict[str, str] = {
     "C-099": "a server does not care about the path",
     "C-100": "a query that is in the configured address is kept",
     "C-101": "lengths are sent; answers may be chunked or end with the connection; redirects end",
-    # Transactions.
     "C-110": "a pending request is polled for, within limits",
     "C-111": "a poll names issuer and subject in the very bytes they have",
     "C-112": "a poll for a transaction nobody knows is refused",
@@ -103,13 +97,11 @@ ITEMS: dict[str, str] = {
     "C-121": "after the rollover, messages are for the next CA",
     "C-122": "SCEP has no revocation",
     "C-123": "SCEP has no confirmation: a certificate may exist though the client saw an error",
-    # The responder.
     "C-130": "the responder can depart from the rules in each way the lists name",
     "C-131": "the responder checks signatures, challenge and key of a request",
     "C-132": "the responder is strict about DER and HTTP of a request",
     "C-133": "the responder knows a transaction again",
     "C-134": "the responder encrypts for the signer alone, and keeps what came with a request",
-    # Microsoft NDES.
     "Q-001": "SUCCESS without any certificate in the signature",
     "Q-002": "FAILURE whose content is a single zero byte",
     "Q-003": "Microsoft's own signed attributes, one with a Windows error",
@@ -129,7 +121,6 @@ ITEMS: dict[str, str] = {
     "Q-017": "a renewal is refused",
     "Q-018": "signature algorithm plain RSA, NULL parameters, no signing time",
     "Q-019": "SHA-2 and 3DES offered, AES not",
-    # step-ca and micromdm.
     "Q-020": "replies in single DES and SHA-1, whatever was sent",
     "Q-021": "errors are HTTP 500 with plain text",
     "Q-022": "no polls; a wrong challenge is a proper FAILURE",
@@ -150,7 +141,6 @@ ITEMS: dict[str, str] = {
     "Q-037": "a wrong challenge as HTTP 500",
     "Q-038": "capabilities without a last line end",
     "Q-039": "message type 18 is taken without authentication",
-    # EJBCA, jscep, xipki.
     "Q-040": "replies in DES or MD5",
     "Q-041": "replies in 3DES and SHA-1 always",
     "Q-042": "indefinite lengths and octets in pieces",
@@ -162,7 +152,6 @@ ITEMS: dict[str, str] = {
     "Q-048": "a content type of its own for chains",
     "Q-049": "signed content of type envelopedData, and strict limits",
     "Q-050": "JSON instead of a CertRep",
-    # OpenXPKI.
     "Q-051": "CertReps with HTTP 202 and 4xx",
     "Q-052": "a RenewalReq fails where a signed PKCSReq works",
     "Q-053": "a reply in the request's algorithms",
@@ -172,7 +161,6 @@ ITEMS: dict[str, str] = {
     "Q-057": "requests are read in DER only",
     "Q-058": "a failure that is reported as PENDING",
     "Q-059": "always a chain; a path with or without its slash; a host name needed",
-    # Dogtag.
     "Q-060": "GET only",
     "Q-061": "3DES and SHA-2 only; another request is a page with 500",
     "Q-062": "no certificates in a reply, and a bundle of one, perhaps the RA alone",
@@ -183,7 +171,6 @@ ITEMS: dict[str, str] = {
     "Q-067": "an answer without pkiStatus",
     "Q-068": "recipientNonce cut off",
     "Q-069": "OAEP that is labelled as PKCS#1 v1.5",
-    # Other products, and what stands in between.
     "Q-070": "web pages instead of answers, even with 200",
     "Q-071": "an empty body with 200",
     "Q-072": "capabilities of line ends only",
@@ -203,7 +190,6 @@ ITEMS: dict[str, str] = {
     "Q-086": "a CertRep typed as text",
     "Q-087": "one certificate or a set of them",
     "Q-088": "connections that drop",
-    # Variants on the wire, whoever sends them.
     "Q-090": "certificates of a set in any order",
     "Q-091": "a CRL or strange certificates beside the issued one",
     "Q-092": "content of a bare set of certificates absent or empty",
@@ -239,7 +225,6 @@ ITEMS: dict[str, str] = {
     "Q-123": "the answer to an earlier request",
     "Q-124": "a CA with an EC key and nobody who can decrypt",
     "Q-125": "two recipients that are both possible",
-    # Who speaks.
     "S-001": "a reply signed by whoever brings a certificate along, or by nobody known",
     "S-002": "a reply signed by some other certificate of the same CA",
     "S-003": "a stranger's signature under the CA's issuer and serial number",
@@ -254,7 +239,6 @@ ITEMS: dict[str, str] = {
     "S-012": "attributes twice, values twice, signatures twice",
     "S-013": "a digest that is not the signature's",
     "S-014": "the same attributes, encoded in another way",
-    # What is delivered.
     "S-020": "a certificate for another key",
     "S-021": "a certificate from another CA",
     "S-022": "a certificate that makes us a CA",
@@ -263,7 +247,6 @@ ITEMS: dict[str, str] = {
     "S-025": "a certificate of yesterday, or of tomorrow, or the old one",
     "S-026": "keys that take forever to check",
     "S-027": "another CRL or certificate than asked for",
-    # Size and shape.
     "S-030": "encodings that explode",
     "S-031": "bodies without end",
     "S-032": "compressed bodies",
@@ -271,26 +254,22 @@ ITEMS: dict[str, str] = {
     "S-034": "capabilities without end, and with control characters",
     "S-035": "a key derivation without end",
     "S-036": "algorithm parameters of odd types",
-    # Downgrade.
     "S-040": "capabilities taken away on the way",
     "S-041": "only DES and MD5 offered",
     "S-042": "a reply in a weak cipher, or in none",
     "S-043": "SUCCESS in clear",
     "S-044": "GET instead of POST, for the logs on the way",
-    # The private key.
     "S-050": "a padding oracle for the private key",
     "S-051": "a padding oracle for the content",
     "S-052": "many recipients, many tries",
     "S-053": "old key or new, told apart by errors",
     "S-054": "secrets on disk, in logs, in arguments",
     "S-055": "half of a certificate's files",
-    # Screens and files.
     "S-060": "escape sequences in everything a server says",
     "S-061": "names that are paths",
     "S-062": "names that are PEM",
     "S-063": "a link where a file is to be written",
     "S-064": "lines of a log that a server writes",
-    # The way there.
     "S-070": "a byte now and then",
     "S-071": "redirects to elsewhere, down to HTTP, or without end",
     "S-072": "Retry-After without end, or in the past",
@@ -298,16 +277,41 @@ ITEMS: dict[str, str] = {
     "S-074": "HTTPS with a wrong certificate",
     "S-075": "a proxy nobody asked for, and its login",
     "S-076": "line ends in a configured address",
-    # Another CA.
     "S-080": "another CA at GetCACert",
     "S-081": "a stranger's RA among the CA's certificates",
     "S-082": "a client of the same CA that poses as its RA",
     "S-083": "CA or RA expired",
     "S-084": "a forged next CA",
     "S-085": "another CA than last time",
-    # Limits of the protocol.
     "S-090": "requests are tied weakly to who sends them",
     "S-091": "a renewal proves little, and nothing is confirmed",
     "S-092": "servers that take undefined message types",
     "S-093": "a weak challenge can be guessed from one captured request",
 }
+
+GROUPS: dict[str, str] = {
+    "C-001": "The CA: where it is, and why it is believed",
+    "C-020": "What a request is",
+    "C-040": "Messages",
+    "C-070": "Capabilities",
+    "C-090": "HTTP",
+    "C-110": "Transactions",
+    "C-130": "The responder",
+    "Q-001": "Microsoft NDES",
+    "Q-020": "step-ca and micromdm",
+    "Q-040": "EJBCA, jscep, xipki",
+    "Q-051": "OpenXPKI",
+    "Q-060": "Dogtag",
+    "Q-070": "Other products, and what stands in between",
+    "Q-090": "Variants on the wire, whoever sends them",
+    "S-001": "Who speaks",
+    "S-020": "What is delivered",
+    "S-030": "Size and shape",
+    "S-040": "Downgrade",
+    "S-050": "The private key",
+    "S-060": "Screens and files",
+    "S-070": "The way there",
+    "S-080": "Another CA",
+    "S-090": "Limits of the protocol",
+}
+"""Headings, by the first item below each."""

@@ -36,7 +36,7 @@ class Expected:
         what = "certificate" if self.exit_code == 0 else f"refused, exit {self.exit_code}"
         check = f", check `{self.check}`" if self.check else ""
         warns = f", warning `{self.warns}`" if self.warns else ""
-        says = f": “{self.says}”" if self.says else ""
+        says = f", saying `{self.says}`" if self.says else ""
         return f"{what}{check}{warns}{says}"
 
 

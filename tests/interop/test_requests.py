@@ -1,16 +1,20 @@
 """What the client sends, as a CA sees it: who signs, what is asked for, and what no message repeats."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from rows import Row, issued
 
 from scepflow.engine import asn1, envelopes
 from scepflow.engine.algorithms import Cipher, Digest
 from scepflow.engine.messages import MessageType
+from scepflow.testca import Authority
 from scepflow.testca.csr import challenge, load_csr
+from scepflow.testing import NOW
 
 SECRET = "correct horse battery staple"
 
@@ -88,6 +92,29 @@ def test_a_renewal_takes_a_new_key_and_opens_the_reply_with_the_old(bench_of):
     renewal = bench.responder.requests[-1]
     assert renewal.certificate == old
     assert asked(bench, renewal).public_key() == bench.certificate.public_key() != old.public_key()
+
+
+def test_a_certificate_of_another_ca_may_sign_a_first_request(bench_of):
+    """What a device had from its maker, say. This CA does not renew it, and takes the challenge for it (C-024)."""
+    bench = bench_of(
+        Row(
+            items=(),
+            behave=(),
+            knobs={"challenge": SECRET},
+            csr={"challenge_in_renewal": True},
+            pipeline='[signer]\nuse = "existing"\ncertificate = "birth.crt"',
+            expected=issued(),
+        )
+    )
+    maker = Authority.create(now=NOW - timedelta(days=1), key="ec-p256")
+    csr = x509.CertificateSigningRequestBuilder(x509.Name([])).sign(bench.key, hashes.SHA256())
+    birth = maker.issue(csr, now=NOW)
+    (bench.folder / "birth.crt").write_bytes(birth.public_bytes(Encoding.PEM))
+    ran = bench.run()
+    assert ran.code == 0, ran.said
+    sent = [(request.message_type, request.certificates) for request in bench.responder.requests]
+    assert sent == [(MessageType.RENEWAL_REQ, (birth,)), (MessageType.PKCS_REQ, (birth,))]
+    assert bench.certificate.issuer == bench.responder.authority.certificate.subject
 
 
 def test_a_renewal_proves_that_it_has_both_keys(bench_of):

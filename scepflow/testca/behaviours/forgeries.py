@@ -278,7 +278,7 @@ BEHAVIOURS = (
         message=partial(_adding, extra=attribute(oids.PKI_STATUS, printable("2"))),
     ),
     *(
-        Behaviour(name=f"no-{name}", summary=f"leaves {title} out", message=partial(_without, oid=oid))
+        Behaviour(name=f"no-{name}", summary=f"leaves out {title}", message=partial(_without, oid=oid))
         for name, title, oid in (
             ("content-type", "contentType, as OpenXPKI did", oids.CONTENT_TYPE),
             ("message-digest", "messageDigest", oids.MESSAGE_DIGEST),

@@ -325,7 +325,7 @@ STRICT = (
     ),
     Behaviour(
         name="strict-path",
-        summary="refuses every path but /scep, /scep/ too",
+        summary="knows /scep and no other path, not even /scep/",
         answer=_unless(lambda scene: urlsplit(scene.http.url).path == "/scep", _page(404, "Not Found")),
     ),
     Behaviour(
