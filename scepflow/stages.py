@@ -163,6 +163,10 @@ class Signer(Stage, frozen=True, kw_only=True):
     renews: ClassVar[bool] = False
     takes_previous: ClassVar[bool] = False
 
+    def renews_with(self, previous: Credential) -> bool:  # noqa: ARG002  # one signer looks at it
+        """Tell whether ``previous`` signs the request that renews it; if not, it is asked for as for a first one."""
+        return self.takes_previous
+
     def identity(self, key: PrivateKey, csr: x509.CertificateSigningRequest, run: Run) -> SigningIdentity:
         """Return the signing identity (RFC 8894 §2.3 Client Authentication).
 

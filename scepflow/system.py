@@ -56,7 +56,7 @@ def make_run(
         random_bytes=system.random_bytes,
         emit=emit,
         previous=previous,
-        renewal=signer.renews or (signer.takes_previous and previous is not None),
+        renewal=signer.renews or (previous is not None and signer.renews_with(previous)),
     )
 
 

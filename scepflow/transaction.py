@@ -223,7 +223,8 @@ class Transaction:
                 "the reply could not be read: the signing key is EC, which cannot decrypt, and there is no challenge",
                 kind=self.pipeline.signer.kind,
                 name=self.pipeline.signer.stage_name(),
-                hint="sign with an RSA key, or see password_envelope in [ca] (RFC 8894 §3.1)",
+                hint="sign with an RSA key, or see password_envelope in [ca] (RFC 8894 §3.1); "
+                "in a renewal it needs challenge_in_renewal = true in [csr] as well",
             )
         return enrollment
 

@@ -22,7 +22,7 @@ from scepflow.errors import (
 from scepflow.options import PathTemplate
 from scepflow.stages import CsrBuilder, KeySource, Signer
 from scepflow.system import System
-from scepflow.testca import Knobs
+from scepflow.testca import Knobs, replying
 from scepflow_bundled.signers import ExistingSigner, SelfSignedSigner
 
 GONE = TransportError("the server hung up")
@@ -194,7 +194,7 @@ def test_another_certificate_than_was_asked_for_is_refused(world, enrolled):
     def other(reply):
         return replace(reply, certificates=(world.authority.certificate,))
 
-    world.responder.knobs = Knobs(alter=other)
+    world.responder.knobs = Knobs(behave=(replying(other),))
     with pytest.raises(TrustError):
         ask(inquiry.get_certificate, world, certificate.serial_number, stages=stages)
     assert "ReplyReceived" not in world.told
@@ -204,7 +204,7 @@ def test_an_answer_that_is_pending_is_said(world, enrolled):
     def pending(reply):
         return replace(reply, pki_status=PkiStatus.PENDING, fail_info=None)
 
-    world.responder.knobs = Knobs(alter=pending)
+    world.responder.knobs = Knobs(behave=(replying(pending),))
     for question, arguments in ((inquiry.get_certificate, [5]), (inquiry.get_crl, [])):
         with pytest.raises(PendingError) as caught:
             ask(question, world, *arguments, stages=enrolled[0])
@@ -223,7 +223,7 @@ def test_the_crl_is_that_of_our_own_certificate_unless_another_is_named(world, e
 
 def test_a_crl_of_another_ca_is_refused(world, enrolled):
     crl_der = new_authority().crl(world.now()).public_bytes(Encoding.DER)
-    world.responder.knobs = Knobs(alter=lambda reply: replace(reply, crls_der=(crl_der,)))
+    world.responder.knobs = Knobs(behave=(replying(lambda reply: replace(reply, crls_der=(crl_der,))),))
     with pytest.raises(TrustError, match="not signed by the CA"):
         ask(inquiry.get_crl, world, stages=enrolled[0])
 

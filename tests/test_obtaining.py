@@ -15,7 +15,7 @@ from scepflow.errors import PendingError, RejectedError, StateError, TransportEr
 from scepflow.pipeline import RenewOptions
 from scepflow.stages import KeySource
 from scepflow.standing import standing_of
-from scepflow.testca import Knobs
+from scepflow.testca import Knobs, replying
 from scepflow_bundled.signers import SelfSignedSigner
 
 GONE = TransportError("the server hung up")
@@ -331,9 +331,8 @@ def test_an_address_that_has_changed_is_polled_where_its_ca_was_asked(world):
 
 def test_a_check_that_is_turned_on_again_holds_for_what_is_pending(world):
     leave_pending(world, world.pipeline(ca={"relax": ("recipient-nonce",)}), polls=1)
-    world.responder.knobs = replace(
-        world.responder.knobs, alter=lambda reply: replace(reply, recipient_nonce=bytes(16))
-    )
+    forged = replying(lambda reply: replace(reply, recipient_nonce=bytes(16)))
+    world.responder.knobs = replace(world.responder.knobs, behave=(forged,))
     with pytest.raises(TrustError) as caught:
         again(world)
     assert caught.value.check == "recipient-nonce"

@@ -42,6 +42,7 @@ GET_RETRIES = 1
 RETRY_PAUSE_S = 0.2
 LONGEST_RETRY_AFTER_S = 10  # S-072: a longer wait is the runner's business
 HEADER_BYTES = 64 * 1024  # S-033; http.client itself allows 100 fields
+MOST_INTERIM_REPLIES = 5  # S-033
 CHUNKING_FACTOR = 8  # bytes on the wire for each byte of a body, at most: one-byte chunks take six
 
 _FIXED_HEADERS = {
@@ -83,6 +84,22 @@ class Proxy:
         )
 
 
+class _FinalReply(http.client.HTTPResponse):
+    """A reply behind the interim ones, which say nothing that is needed (RFC 9110 §15.2 Informational 1xx).
+
+    The base class passes over 100 alone, for as many bytes as a head may have.
+    """
+
+    def begin(self) -> None:
+        """Read the head of the final reply, or of 101, which nothing has asked for."""
+        for _ in range(MOST_INTERIM_REPLIES + 1):
+            super().begin()
+            if not 102 <= self.status < 200:
+                return
+            self.headers = None  # type: ignore[assignment]  # as it was before the first head
+        raise http.client.HTTPException(f"more than {MOST_INTERIM_REPLIES} interim replies")
+
+
 class HttpConnection:
     """Sends requests for one run. Not for several threads at once.
 
@@ -115,8 +132,7 @@ class HttpConnection:
 
         A GET is repeated once after a failure that may pass, and after 429 or 503
         with a short Retry-After. A PKIOperation is sent once, by POST or GET: it may have
-        spent a challenge. Of the interim replies only 100 is passed over: a server that
-        sends 102 or 103, which nothing asks for, is refused.
+        spent a challenge.
 
         Raises:
             TransportError: no complete response arrived, or it is one that must not be used.
@@ -170,6 +186,7 @@ class HttpConnection:
             limits.allow_bytes(HEADER_BYTES)
             connection = HTTPConnection(origin.host, origin.port, timeout=limits.wait_s(limits.idle_s))
             connection.sock = sock
+            connection.response_class = _FinalReply
             with suppress(BrokenPipeError, ConnectionResetError):  # its answer may have come before
                 connection.request(
                     request.method,
@@ -180,6 +197,8 @@ class HttpConnection:
                     decode_content=False,
                 )
             reply = connection.getresponse()
+            if limits.ended:  # http.client takes a head that is cut for a whole one
+                raise http.client.IncompleteRead(b"")
             if forwarder and _wants_proxy_login(reply):
                 raise forwarder.refusal(reply.status, address)
             limits.allow_bytes(HEADER_BYTES + CHUNKING_FACTOR * request.max_response_bytes)
@@ -218,7 +237,7 @@ def _tunnel(sock: TimedSocket, address: WebAddress, proxy: Proxy) -> None:
     fields = {"Host": place, "User-Agent": _FIXED_HEADERS["User-Agent"], **proxy.login}
     lines = [f"CONNECT {place} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-    reply = http.client.HTTPResponse(sock, method="CONNECT")
+    reply = _FinalReply(sock, method="CONNECT")
     with closing(reply):
         reply.begin()
         if not 200 <= reply.status < 300:

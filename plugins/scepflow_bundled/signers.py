@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
+    from scepflow.engine.identity import Credential
     from scepflow.stages import PrivateKey
 
 __all__ = ["AutoSigner", "ExistingSigner", "SelfSignedSigner"]
@@ -104,15 +105,26 @@ class AutoSigner(SelfSignedSigner, frozen=True, kw_only=True, tag="auto"):
     Attributes:
         days: how long a self-signed certificate is valid; it must outlast the CA's decision.
         digest: as in ``self-signed``.
-        transport_key: as in ``self-signed``; a renewal is always signed by the existing certificate's key.
+        transport_key: as in ``self-signed``. The existing certificate's key signs a renewal; but an EC key only with ``csr``, otherwise the certificate is asked for as the first one was, challenge and all.
     """
 
     takes_previous: ClassVar[bool] = True
 
+    def renews_with(self, previous: Credential) -> bool:
+        """Tell whether the old key can read the reply: RSA, or EC where the challenge may encrypt."""
+        from cryptography.hazmat.primitives.asymmetric import rsa
+
+        return isinstance(previous.key, rsa.RSAPrivateKey) or self.transport_key == "csr"
+
     def identity(self, key: PrivateKey, csr: x509.CertificateSigningRequest, run: Run) -> SigningIdentity:
         """Return the credential that is being renewed, or a new self-signed identity."""
-        if run.previous is not None:
+        if run.previous is not None and self.renews_with(run.previous):
             return SigningIdentity(run.previous.certificate, run.previous.key)
+        if run.previous is not None:
+            run.warn(
+                "ec-renewal",
+                "the certificate's EC key cannot decrypt: the new certificate is asked for as the first one was, challenge and all",
+            )
         return super().identity(key, csr, run)
 
 

@@ -47,6 +47,9 @@ class Limits:
         timeout_s: seconds for the exchange as a whole, starting now, more than 0.
         connect_s: seconds for each attempt to connect, TLS included, more than 0.
         idle_s: seconds of silence, more than 0.
+
+    Attributes:
+        ended: whether the other side has closed the connection before this part was read.
     """
 
     def __init__(self, *, timeout_s: float, connect_s: float, idle_s: float) -> None:
@@ -56,6 +59,7 @@ class Limits:
         self.idle_s = idle_s
         self.last_wait_s = 0.0
         self._bytes_left = 0
+        self.ended = False
 
     @property
     def left_s(self) -> float:
@@ -77,6 +81,7 @@ class Limits:
     def allow_bytes(self, count: int) -> None:
         """Start a part of the exchange that may receive this many bytes."""
         self._bytes_left = count
+        self.ended = False
 
     def spend_bytes(self, count: int) -> None:
         """Count what was received.
@@ -84,6 +89,7 @@ class Limits:
         Raises:
             TooLongError: it was too much.
         """
+        self.ended = count == 0
         self._bytes_left -= count
         if self._bytes_left < 0:
             raise TooLongError

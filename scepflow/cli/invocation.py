@@ -147,10 +147,13 @@ class Invocation:
             context: where, in short pieces such as ``pipeline gw1``.
             kept: what is kept, and where.
         """
+        from scepflow.errors import TrustError
+
         if self.json_log:
             self.error_line(
                 error.message,
                 type=type(error).__name__,
+                **({"check": error.check} if isinstance(error, TrustError) else {}),
                 where=", ".join(context),
                 hint=error.hint,
                 kept=kept or None,

@@ -292,7 +292,7 @@ def getcert(asked: _Asked, *, serial: int, as_json: bool, output: Path | None) -
 def getcrl(asked: _Asked, *, serial: int | None, deliver: bool, as_json: bool, output: Path | None) -> int:
     """Get the CA's certificate revocation list.
 
-    Its issuer and signature are checked before it is written or delivered.
+    Its issuer and signature are checked before it is written or delivered. SCEP cannot revoke a certificate: ask the CA's operator.
     """
     try:
         if deliver:

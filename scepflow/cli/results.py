@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scepflow.cli.words import counted, duration, shout, until
-from scepflow.errors import PendingError
+from scepflow.errors import PendingError, TrustError
 from scepflow.events import KeyReady, RequestSent, RunFinished, Warned
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def error_as_dict(error: ScepflowError | None) -> dict[str, Any] | None:
     """Return an error as JSON-able values."""
     if error is None:
         return None
-    return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+    check = {"check": error.check} if isinstance(error, TrustError) else {}
+    return {"type": type(error).__name__, "message": error.message, **check, "hint": error.hint}
 
 
 def delivery_as_dict(delivery: Delivery) -> dict[str, Any]:

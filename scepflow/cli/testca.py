@@ -15,7 +15,7 @@ from scepflow.cli.invocation import Invocation, common_options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scepflow.testca import Authority, Knobs
+    from scepflow.testca import Authority, Behaviour, Knobs
     from scepflow.testca.authority import KeyType
 
 __all__ = ["testca"]
@@ -63,6 +63,12 @@ _EC_ALONE = (
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep the CA here; otherwise it is gone at the end.",
 )
+@click.option(
+    "--behave",
+    metavar="NAME,…",
+    default="",
+    help="Misbehave in these ways, to try a client; --behave list shows them all.",
+)
 @common_options
 @click.pass_obj
 def testca(
@@ -81,11 +87,15 @@ def testca(
     next_ca: bool,
     tls: bool,
     directory: Path | None,
+    behave: str,
 ) -> None:
     """Serve a test CA on loopback; never for production.
 
     It prints its address, its fingerprint and a pipeline to paste, and serves until Ctrl-C.
     """
+    if behave == "list":
+        _list_behaviours()
+        return
     if key == "ec-p256" and not (ra or challenge):
         raise click.UsageError(_EC_ALONE)
     from scepflow.engine.messages import MessageType
@@ -99,6 +109,7 @@ def testca(
         reject_text=reject_text,
         unknown=frozenset([MessageType.RENEWAL_REQ] if refuse_renewal_req else []),
         days=days,
+        behave=_behaviours(behave),
     )
     authority = _open(directory, key=key, ra=ra)
     if not authority.can_decrypt and not knobs.challenge:
@@ -108,6 +119,25 @@ def testca(
         click.echo(f"next CA's fingerprint, from GetNextCACert: sha256:{following.fingerprint}")
     with _trust_file(authority, directory) if tls else nullcontext() as ca_file:
         _serve(invocation, authority, knobs, port=port, ca_file=ca_file)
+
+
+def _list_behaviours() -> None:
+    from scepflow.testca.behaviours import all_behaviours
+
+    known = all_behaviours()
+    width = max(map(len, known))
+    for behaviour in known.values():
+        click.echo(f"{behaviour.name:{width}}  {behaviour.summary}")
+
+
+def _behaviours(behave: str) -> tuple[Behaviour, ...]:
+    from scepflow.testca.behaviours import behaviours
+
+    names = [name.strip() for name in behave.split(",") if name.strip()]
+    try:
+        return behaviours(names)
+    except ValueError as error:
+        raise click.UsageError(f"--behave: {error}; --behave list shows them all") from None
 
 
 def _text_of(challenge: str | None) -> str | None:

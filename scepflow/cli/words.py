@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scepflow.errors import StageError
+from scepflow.errors import StageError, TrustError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,8 +68,12 @@ def plain_url(url: str) -> str:
 def error_lines(error: ScepflowError, context: Sequence[str] = ()) -> Iterator[str]:
     """Yield an error as lines: what went wrong, where, and what to do."""
     yield f"{shout('error:', 'red')} {error.message}"
-    stage = [f"{error.kind} {error.name}".strip()] if isinstance(error, StageError) else []
-    where = ", ".join([*context[:1], *filter(None, stage), *context[1:]])
+    part = ""
+    if isinstance(error, StageError):
+        part = f"{error.kind} {error.name}".strip()
+    elif isinstance(error, TrustError):
+        part = f"check {error.check}"  # as `relax` names it
+    where = ", ".join(filter(None, [*context[:1], part, *context[1:]]))
     if where:
         yield f"  {where}"
     if error.hint:

@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "Cipher", "Digest", "Security", "choose", "decrypt", "encrypt", "sign", "verify"]
 
-MAX_RSA_BITS = 16384  # S-026: a larger modulus only costs time
-MAX_RSA_EXPONENT_BITS = 64
+MIN_RSA_BITS = 1024  # S-007: a smaller modulus can be factored by anyone, so it proves and hides nothing
+MAX_RSA_BITS = 16384  # S-026: a larger modulus only costs time, and OpenSSL refuses it
+MAX_PSS_SALT_BYTES = 64  # as long as the longest digest
+MAX_RSA_EXPONENT_BITS = 64  # S-026: 65537 has 17 bits; a huge exponent makes each use slow
 
 
 class Security(StrEnum):
@@ -298,7 +300,10 @@ def verify(
     try:
         if isinstance(public_key, rsa.RSAPublicKey):
             check_rsa(public_key)
-            public_key.verify(signature, data, _rsa_padding(oid, parameters, digest), digest.hash())
+            pad = _rsa_padding(oid, parameters, digest)
+            if isinstance(pad, padding.PKCS1v15) and _signs_bare(public_key, signature, digest, data):
+                return True
+            public_key.verify(signature, data, pad, digest.hash())
         elif isinstance(public_key, ec.EllipticCurvePublicKey):
             if _DIGEST_BY_EC_OID.get(oid) is not digest:
                 raise ProtocolError(
@@ -312,13 +317,26 @@ def verify(
     return True
 
 
-def check_rsa(public_key: rsa.RSAPublicKey) -> None:
-    """Refuse an RSA key whose use costs too much or proves nothing (S-007, S-026), whatever is relaxed."""
-    exponent = public_key.public_numbers().e  # odd and 3 or more, says the library
-    if not 1024 <= public_key.key_size <= MAX_RSA_BITS or exponent.bit_length() > MAX_RSA_EXPONENT_BITS:
+def _signs_bare(public_key: rsa.RSAPublicKey, signature: bytes, digest: Digest, data: bytes) -> bool:
+    """Tell whether what is signed is a DigestInfo without the NULL (Q-109); it is compared, not parsed."""
+    bare = asn1.sequence(asn1.algorithm_der(digest.oid, None), asn1.encode(digest.of(data)))
+    return public_key.recover_data_from_signature(signature, padding.PKCS1v15(), None) == bare
+
+
+def check_rsa(public_key: rsa.RSAPublicKey, whose: str = "signer's") -> None:
+    """Refuse an RSA key whose use costs too much or proves nothing, whatever is relaxed; raises TrustError."""
+    if not in_bounds(public_key):
         raise TrustError(
-            f"the signer's RSA key of {public_key.key_size} bits is out of bounds", check="algorithms"
+            f"the {whose} RSA key of {public_key.key_size} bits is out of bounds", check="algorithms"
         )
+
+
+def in_bounds(public_key: rsa.RSAPublicKey) -> bool:
+    """Tell whether an RSA key can be used at all (S-007, S-026): 1024 to 16384 bits, an exponent of 64 at most."""
+    exponent = public_key.public_numbers().e  # odd and 3 or more, says the library
+    return (
+        MIN_RSA_BITS <= public_key.key_size <= MAX_RSA_BITS and exponent.bit_length() <= MAX_RSA_EXPONENT_BITS
+    )
 
 
 def _rsa_padding(oid: Oid, parameters: asn1.TLV | None, digest: Digest) -> padding.AsymmetricPadding:
@@ -336,7 +354,7 @@ def _pss(parameters: asn1.PssParams, digest: Digest) -> padding.PSS:
     if hashed is not digest or _mask_digest(parameters.mask) is not digest:
         raise ProtocolError(f"RSASSA-PSS parameters do not agree with {digest.value}")
     length = 20 if parameters.salt_length is None else parameters.salt_length
-    if not 0 <= length <= 64:
+    if not 0 <= length <= MAX_PSS_SALT_BYTES:
         raise ProtocolError("RSASSA-PSS salt length out of bounds")  # not the number: it may be endless
     return padding.PSS(padding.MGF1(digest.hash()), length)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SignedAttributes", "named_by", "only_signer", "verified_by", "verify"]
 
-MAX_TEXT_BYTES = 1024  # longest attribute text that is read at all
+MAX_TEXT_BYTES = 1024  # S-034: a transactionID or a reason in words needs no more
 
 
 class SignedAttributes:

@@ -14,10 +14,10 @@ from scepflow.errors import ProtocolError
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_ELEMENTS", "join_octets", "normalise"]
 
-MAX_BYTES = 1 << 20  # S-031: a CertRep or GetCACert answer; a CRL's caller allows more
+MAX_BYTES = 16 << 20  # S-031: the longest answer of all, a CRL's; who asks for less allows less
 MAX_DEPTH = 32  # S-030: a CertRep of RFC 8894 needs about 12
 MAX_ELEMENTS = 100_000  # S-030: 64 certificates hold some 10 000, a CRL 3 to 7 an entry; a tenth of a second
-_MAX_LENGTH_OCTETS = 4
+MAX_LENGTH_OCTETS = 4  # S-030: of a length, 4 GiB; nothing longer comes here
 
 _CONSTRUCTED = 0x20
 _UNIVERSAL_END = 0x40
@@ -143,7 +143,7 @@ class _Reader:
             return tag, start, None
         if length > 0x80:
             octets = length & 0x7F
-            if octets > _MAX_LENGTH_OCTETS:
+            if octets > MAX_LENGTH_OCTETS:
                 _fail(at, f"a length of {octets} octets")
             start += octets
             length = int.from_bytes(self._data[at + 2 : start], "big")

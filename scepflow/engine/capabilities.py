@@ -13,8 +13,8 @@ from scepflow.text import sanitise
 
 __all__ = ["KEYWORDS", "MAX_BYTES", "MAX_LINES", "NONE", "Capabilities", "parse_capabilities"]
 
-MAX_BYTES = 64 * 1024  # Q-094, S-034
-MAX_LINES = 1000
+MAX_BYTES = 64 << 10  # Q-094, S-031: the eleven keywords have a hundred bytes, a web page more
+MAX_LINES = 1000  # S-034: no CA has more than twenty
 _SHOWN_CHARS = 80
 
 # RFC 8894 §3.5.2 Table 5, and the two digests that sscep reads as well.

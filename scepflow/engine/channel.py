@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from scepflow.engine import algorithms, certificates, cms, envelopes, messages, password
 from scepflow.engine.algorithms import Security
 from scepflow.engine.checks import Checks
-from scepflow.engine.exchange import HttpRequest, cms_body
+from scepflow.engine.exchange import HttpRequest, check_size, cms_body
 from scepflow.engine.urls import operation_url
-from scepflow.errors import ProtocolError
+from scepflow.errors import ProtocolError, TransportError
+from scepflow.text import sanitise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "Message"]
 
-MAX_REPLY_BYTES = 1 << 20  # S-031
-MAX_CRL_REPLY_BYTES = 16 << 20
+MAX_REPLY_BYTES = 1 << 20  # S-031: 64 certificates of 4 KiB, encoded as text, are a third of it
+MAX_CRL_REPLY_BYTES = 16 << 20  # S-031: some 400 000 entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,11 @@ class Message:
     type: MessageType
     transaction_id: str
     sender_nonce: bytes
+
+    @property
+    def max_reply_bytes(self) -> int:
+        """The longest answer that is read."""
+        return MAX_CRL_REPLY_BYTES if self.type is messages.MessageType.GET_CRL else MAX_REPLY_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +121,6 @@ class Channel:
             digest=self.choice.digest,
             signing_time=now,
         )
-        limit = MAX_CRL_REPLY_BYTES if message.type is messages.MessageType.GET_CRL else MAX_REPLY_BYTES
         post = self.choice.method == "POST"
         return HttpRequest(
             method=self.choice.method,
@@ -123,7 +128,7 @@ class Channel:
             url=operation_url(self.url, "PKIOperation", message=None if post else body),
             headers={"Content-Type": "application/x-pki-message"} if post else {},
             body=body if post else b"",
-            max_response_bytes=limit,
+            max_response_bytes=message.max_reply_bytes,
         )
 
     def reply(self, message: Message, response: HttpResponse) -> tuple[CertRep, Checks]:
@@ -133,9 +138,16 @@ class Channel:
             TransportError: an HTTP error without a reply in it.
             TrustError, ProtocolError: see `messages.parse_cert_rep`.
         """
+        check_size(response, message.max_reply_bytes)
         checks = Checks(self.relaxed)
+        try:
+            body = cms_body(response)
+        except TransportError as error:
+            self._name_recipient(error)
+            self._name_method(error)
+            raise
         cert_rep = messages.parse_cert_rep(
-            cms_body(response),
+            body,
             trusted=self.bundle.signers,
             transaction_id=message.transaction_id,
             sender_nonce=message.sender_nonce,
@@ -143,6 +155,23 @@ class Channel:
             checks=checks,
         )
         return cert_rep, checks
+
+    def _name_recipient(self, error: TransportError) -> None:
+        """Say for whom the request was encrypted, where there was a choice: NDES answers a wrong one like this (Q-005)."""
+        if len(self.bundle.certificates) > 1 and error.status in (400, 500):
+            recipient = self.bundle.recipient
+            error.hint = (
+                f"the request was encrypted for {sanitise(recipient.subject.rfc4514_string())}, "
+                f"serial {recipient.serial_number:x}; encryption_certificate in [ca] chooses another\n{error.hint or ''}"
+            ).rstrip()
+
+    def _name_method(self, error: TransportError) -> None:
+        """Say that a request went in the URL, which IIS answers like a wrong path when it is long (Q-009)."""
+        if self.choice.method == "GET" and error.status in (400, 404):
+            error.hint = (
+                'the request went by GET, in a URL that may be too long; method = "POST" in [ca] may help'
+                f"\n{error.hint or ''}"
+            ).rstrip()
 
     def open(self, cert_rep: CertRep, checks: Checks) -> cms.SignedData:
         """Return the certs-only answer in a SUCCESS, decrypted.
@@ -162,6 +191,8 @@ class Channel:
             judge=partial(algorithms.check_reply, security=self.security, checks=checks),
         )
         try:
-            return cms.parse_signed_data(content)
+            answer = cms.parse_signed_data(content)
+            answer.certificates()
         except ProtocolError:
             raise envelopes.not_opened() from None  # S-050: not even this tells how far decryption came
+        return answer

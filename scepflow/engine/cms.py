@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 MAX_CERTIFICATES = 64  # S-030: no bundle in the field has more than ten
-MAX_ATTRIBUTES = 64
+MAX_ATTRIBUTES = 64  # S-030: SCEP has nine, and some signers add their own
 _HIGH_TAG = 0x1F
 _INDEFINITE = 0x80
 _PARTS = 6  # of a SignedData

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Envelope", "build_envelope", "not_opened", "open_envelope", "parse_envelope"]
 
-MAX_RECIPIENTS = 16  # S-052
+MAX_RECIPIENTS = 16  # S-052: a reply has one, and each is looked at
 
 
 def build_envelope(
@@ -48,12 +48,13 @@ def build_envelope(
         challenge_password: the password for a recipient whose key cannot decrypt.
 
     Raises:
-        TrustError: the recipient's key cannot decrypt and there is no password (C-046).
+        TrustError: the recipient's key cannot decrypt and there is no password (C-046), or it is RSA out of bounds.
     """
     key = random_bytes(cipher.key_bytes)
     iv = random_bytes(cipher.block_bytes)
     recipient_key = certificates.public_key(recipient)
     if isinstance(recipient_key, rsa.RSAPublicKey):
+        algorithms.check_rsa(recipient_key, "recipient's")
         version, info = 0, _key_transport(recipient, recipient_key, key)
     elif challenge_password:
         version, info = 3, password.build_recipient(key, challenge_password, random_bytes)
@@ -61,7 +62,8 @@ def build_envelope(
         raise TrustError(
             "the recipient's certificate has a key that cannot decrypt, and there is no challenge to encrypt with",
             check="recipient",
-            hint="ask the CA for an RSA encryption certificate, or set a challenge (RFC 8894 §3.1)",
+            hint="ask the CA for an RSA encryption certificate, or set a challenge (RFC 8894 §3.1), "
+            "in a renewal with challenge_in_renewal = true in [csr]",
         )
     encrypted = asn1.sequence(
         asn1.encode(oids.DATA),

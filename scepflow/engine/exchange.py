@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from scepflow.errors import ScepflowError
 
-__all__ = ["HttpRequest", "HttpResponse", "cms_body", "http_error"]
+__all__ = ["HttpRequest", "HttpResponse", "check_size", "cms_body", "http_error", "is_page"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,23 @@ _STATUS_HINTS = {
     413: "the request is too large for the server",
     414: 'the request is too long for a URL; set method = "POST" in [ca]',
     429: "the server is busy; try again later",
+    501: "the server does not do this operation; is the path of the SCEP service right?",
     503: "the server is busy; try again later",
+    511: "the network wants a login first",
 }
+_WRONG_ADDRESS = "is this the address of the SCEP service?"
+_NOT_THE_SERVICE = f"{_WRONG_ADDRESS} A network that wants a login first answers with a web page, too"
+_CHALLENGES_PAGE = (
+    "this is the page where NDES gives out challenges; its SCEP service is /certsrv/mscep/mscep.dll"
+)
+
+
+def check_size(response: HttpResponse, most_bytes: int) -> None:
+    """Refuse a body that a transport should not have read to its end (S-031); raises ProtocolError."""
+    if len(response.body) > most_bytes:
+        raise ProtocolError(
+            f"the server sent {len(response.body)} bytes, more than the {most_bytes} allowed for such an answer"
+        )
 
 
 def cms_body(response: HttpResponse) -> bytes:
@@ -107,7 +122,7 @@ def http_error(response: HttpResponse, *, what: str) -> ScepflowError:
         return ProtocolError(
             f"the server answered with {said}, not with a {what}",
             section="RFC 8894 §4.3 PKCSReq/RenewalReq",
-            hint="is this the address of the SCEP service?",
+            hint=_page_hint(response) or _WRONG_ADDRESS,
         )
     hint = _STATUS_HINTS.get(response.status)
     if response.status >= 500 and hint is None:
@@ -120,13 +135,35 @@ def http_error(response: HttpResponse, *, what: str) -> ScepflowError:
     )
 
 
+def is_page(body: bytes) -> bool:
+    """Tell whether a body is a web page, in UTF-16 too (Q-013, Q-070)."""
+    return _visible(body).startswith(b"<")
+
+
+def _visible(body: bytes) -> bytes:
+    """Return the start of a body without byte order mark and NULs: what UTF-16 adds to a page in Latin letters."""
+    return body[:4096].removeprefix(b"\xff\xfe").removeprefix(b"\xef\xbb\xbf").replace(b"\0", b"").lstrip()
+
+
+def _page_hint(response: HttpResponse) -> str | None:
+    if not is_page(response.body):
+        return None
+    return _CHALLENGES_PAGE if _shows_challenge(response.body) else _NOT_THE_SERVICE
+
+
+def _shows_challenge(body: bytes) -> bool:
+    return b"enrollment challenge password" in _visible(body).lower()
+
+
 def _shown_body(response: HttpResponse) -> str:
     """Return what a body says, fit to be shown in an error."""
     if not response.body:
         return "an empty body"
-    text = response.body[:4096]
+    if _shows_challenge(response.body):  # it is good for an enrollment, and must not get into a log
+        return "a web page that shows a challenge"
+    page = is_page(response.body)
+    text = _visible(response.body) if page else response.body[:4096]
     if b"\0" in text:
         return f"{len(response.body)} bytes of binary data"
-    page = text.lstrip().startswith(b"<")
     words = " ".join(re.sub(rb"<[^>]*>", b" ", text).decode("utf-8", "backslashreplace").split())
     return f'{"a web page" if page else "the text"}: "{sanitise(words)}"'

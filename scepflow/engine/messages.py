@@ -42,6 +42,8 @@ __all__ = [
 
 _NUMBER = re.compile("0|[1-9][0-9]{0,5}")  # C-049: decimal text, and Q-112: "02" is not 2
 
+_WINDOWS_ERROR = re.compile("-?[0-9]{1,10}")
+
 
 class MessageType(IntEnum):
     """RFC 8894 §3.2.1.2 messageType."""
@@ -261,7 +263,9 @@ def parse_cert_rep(
     checks.require(
         replied == transaction_id,
         "transaction-id",
-        f"the reply is for transaction {_shown(replied)}, not {transaction_id}",
+        "the reply does not say which transaction it answers"
+        if replied is None
+        else f"the reply is for transaction {_shown(replied)}, not {transaction_id}",
     )
     checks.require(
         attributes.octets(oids.RECIPIENT_NONCE) == sender_nonce,
@@ -301,9 +305,15 @@ def _outcome(attributes: SignedAttributes, signed: cms.SignedData, digest: Diges
 
 def _words(attributes: SignedAttributes) -> str:
     try:
-        return sanitise(attributes.text(oids.FAIL_INFO_TEXT) or "")
+        return sanitise(attributes.text(oids.FAIL_INFO_TEXT) or _windows_error(attributes))
     except ProtocolError:
         return ""  # C-055: it decides nothing
+
+
+def _windows_error(attributes: SignedAttributes) -> str:
+    """Return what NDES sends in the place of words (Q-003), as its event log has it; or ""."""
+    number = attributes.text(oids.MICROSOFT_ERROR) or ""
+    return f"Windows error 0x{int(number) & 0xFFFFFFFF:08x}" if _WINDOWS_ERROR.fullmatch(number) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

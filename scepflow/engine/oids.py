@@ -26,6 +26,9 @@ RECIPIENT_NONCE = Oid("2.16.840.1.113733.1.9.6")
 TRANSACTION_ID = Oid("2.16.840.1.113733.1.9.7")
 FAIL_INFO_TEXT = Oid("1.3.6.1.5.5.7.24.1")
 
+# What NDES adds to a FAILURE: an HRESULT in decimal digits
+MICROSOFT_ERROR = Oid("1.3.6.1.4.1.311.21.33")
+
 # Extended key usages of an RA (RFC 6402 §2.10, RFC 5280 §4.2.1.12; the first is Microsoft's Certificate Request Agent)
 RA_PURPOSES = (Oid("1.3.6.1.4.1.311.20.2.1"), Oid("1.3.6.1.5.5.7.3.28"), Oid("2.5.29.37.0"))
 

@@ -15,10 +15,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from scepflow.engine import asn1, attributes, certificates, cms, oids, trust
 from scepflow.engine.algorithms import Security
+from scepflow.engine.capabilities import MAX_BYTES as MAX_CAPS_BYTES
 from scepflow.engine.capabilities import NONE, Capabilities, parse_capabilities
 from scepflow.engine.channel import MAX_REPLY_BYTES, Message
 from scepflow.engine.checks import Checks
-from scepflow.engine.exchange import HttpRequest, cms_body, http_error
+from scepflow.engine.exchange import HttpRequest, check_size, cms_body, http_error, is_page
 from scepflow.engine.messages import MessageType, PkiStatus, fail_info_name
 from scepflow.engine.urls import operation_url
 from scepflow.errors import PendingError, ProtocolError, RejectedError, TrustError
@@ -47,7 +48,6 @@ __all__ = [
     "parse_next_ca",
 ]
 
-MAX_CAPS_BYTES = 64 << 10  # S-031
 _CLOCK_SKEW = timedelta(minutes=1)  # a CRL is often made when it is asked for
 
 _Value = TypeVar("_Value")
@@ -67,7 +67,8 @@ class NextCa:
 
     Attributes:
         certificates: the CA's next certificates.
-        signer: the authenticated certificate that signed them; None when it is not known, as a check was relaxed.
+        signer: the authenticated certificate that signed them; None when a check failed that is turned off: then
+            they are shown, and must not be kept.
     """
 
     certificates: tuple[x509.Certificate, ...]
@@ -110,8 +111,9 @@ def parse_ca_cert(response: HttpResponse) -> tuple[x509.Certificate, ...]:
         TransportError: an HTTP error.
         ProtocolError: no certificate in it.
     """
-    if response.status != 200 or not response.body:
+    if response.status != 200 or not response.body or is_page(response.body):
         raise http_error(response, what="CA certificate")
+    check_size(response, MAX_REPLY_BYTES)
     return trust.parse_certificates(response.body)
 
 
@@ -137,6 +139,7 @@ def parse_next_ca(
     """
     if response.status != 200:
         raise http_error(response, what="next CA certificate")
+    check_size(response, MAX_REPLY_BYTES)
     signed = cms.parse_signed_data(cms_body(response))
     signer = attributes.only_signer(signed)
     trusted = [c for c in bundle.signers if trust.is_ca(c)] or bundle.signers
@@ -149,7 +152,10 @@ def parse_next_ca(
         raise ProtocolError(
             "no next CA certificate in what the reply's signature covers", section="RFC 8894 §4.7.1"
         )
-    signed_by = attributes.verified_by(signer, attributes.named_by(signer, trusted))
+    # A right signature over a wrong digest, say, is not the signer's word.
+    signed_by = (
+        attributes.verified_by(signer, attributes.named_by(signer, trusted)) if checks.unbroken else None
+    )
     return Answer(NextCa(certificates=following, signer=signed_by), tuple(checks.findings))
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from scepflow.engine import certificates
+from scepflow.engine import algorithms, certificates
 from scepflow.engine.algorithms import Security
 from scepflow.text import sanitise
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Weakness", "weaknesses"]
 
-MIN_RSA_BITS = 2048
+STRONG_RSA_BITS = 2048  # NIST SP 800-57 Part 1: 112 bits of security, as an EC key of 224 bits has
+STRONG_EC_BITS = 224
 
 _REFUSED_BY = {
     "md5": frozenset({Security.STRICT, Security.DEFAULT}),
@@ -67,10 +68,18 @@ def _weak_signature(certificate: x509.Certificate) -> Weakness | None:
 
 def _weak_key(certificate: x509.Certificate) -> Weakness | None:
     key = certificates.public_key(certificate)
-    if not isinstance(key, rsa.RSAPublicKey) or key.key_size >= MIN_RSA_BITS:
+    if isinstance(key, rsa.RSAPublicKey):
+        kind, strong = "RSA", STRONG_RSA_BITS
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        kind, strong = "EC", STRONG_EC_BITS
+    else:
         return None
+    if key.key_size >= strong:
+        return None
+    broken = kind == "RSA" and key.key_size < algorithms.MIN_RSA_BITS
     return Weakness(
-        f"the RSA key of {_subject(certificate)} has {key.key_size} bits", frozenset({Security.STRICT})
+        f"the {kind} key of {_subject(certificate)} has {key.key_size} bits",
+        frozenset(Security) if broken else frozenset({Security.STRICT}),
     )
 
 

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import crypto
 
-from scepflow.engine import ber, certificates, cms, oids, strength
-from scepflow.engine.algorithms import MAX_RSA_BITS, Security
+from scepflow.engine import algorithms, ber, certificates, cms, oids, strength
+from scepflow.engine.algorithms import Security
 from scepflow.engine.checks import Finding
 from scepflow.errors import ProtocolError, TrustError
 from scepflow.text import sanitise
@@ -149,7 +149,7 @@ class ChainVerifier:
             verified = crypto.X509StoreContext(self._store(at), target[0], untrusted).get_verified_chain()
         except crypto.X509StoreContextError as error:
             raise TrustError(f"{error}: {_at_fault(error)}", check="chain") from None
-        return tuple(link.to_cryptography() for link in verified[1:])
+        return certificates.load_certificates(map(_der_of, verified[1:]))
 
     def _store(self, at: datetime) -> crypto.X509Store:
         """Return a new store: OpenSSL keeps the first time that a store is given, whatever is set later."""
@@ -170,10 +170,16 @@ def _for_openssl(certificates: Iterable[x509.Certificate]) -> list[crypto.X509]:
     return converted
 
 
+def _der_of(certificate: crypto.X509) -> bytes:
+    """Return its DER, for `certificates.load_certificates`: what pyOpenSSL converts makes the library warn on stderr."""
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+
 def _at_fault(error: crypto.X509StoreContextError) -> str:
     try:
-        return sanitise(error.certificate.to_cryptography().subject.rfc4514_string())
-    except (crypto.Error, ValueError):
+        (certificate,) = certificates.load_certificates([_der_of(error.certificate)])
+        return sanitise(certificate.subject.rfc4514_string())
+    except (crypto.Error, ProtocolError):
         return "a certificate that cannot be read"  # pyOpenSSL gives an empty one where OpenSSL names none
 
 
@@ -426,7 +432,7 @@ def choose_recipient(certificates: Sequence[x509.Certificate], now: datetime) ->
     """Choose the certificate that requests are encrypted for (Q-004, Q-011, Q-125).
 
     RSA keys that are valid now, ranked: RA with keyEncipherment, CA with it, RA
-    without a key usage or with only dataEncipherment, CA without a key usage, any. Ties: the newest.
+    without a key usage or with only dataEncipherment, CA without a key usage, any. Ties: an RA's, the newest.
     Without an RSA key the first in that order is taken, and a challenge is needed to encrypt with.
 
     Raises:
@@ -438,13 +444,15 @@ def choose_recipient(certificates: Sequence[x509.Certificate], now: datetime) ->
             "every certificate of the CA has expired or is not valid yet", check="ca-authentication"
         )
     able = [c for c in valid if can_receive(c)]
-    return min(able or valid, key=lambda c: (_recipient_rank(c), -c.not_valid_before_utc.timestamp()))
+    return min(
+        able or valid, key=lambda c: (_recipient_rank(c), is_ca(c), -c.not_valid_before_utc.timestamp())
+    )
 
 
 def can_receive(certificate: x509.Certificate) -> bool:
-    """Tell whether something can be encrypted for a certificate's key: an RSA key of a bearable size (S-026)."""
+    """Tell whether something can be encrypted for a certificate's key: an RSA key that can be used (S-007, S-026)."""
     key = certificates.public_key(certificate)
-    return isinstance(key, rsa.RSAPublicKey) and key.key_size <= MAX_RSA_BITS
+    return isinstance(key, rsa.RSAPublicKey) and algorithms.in_bounds(key)
 
 
 _UNFIT = 5  # the rank of a certificate whose key usage forbids it

@@ -115,6 +115,10 @@ def _read(path: Path, text: str | None) -> tuple[Source, dict[str, Any]]:
         ) from None
     except tomli.TOMLDecodeError as error:
         raise TomlError.of(name, error) from None
+    except ValueError:  # Python's own limit on digits, which tomli passes on
+        raise PipelineError(
+            "not TOML: a number has too many digits", file=name, hint='text needs quotes: key = "text"'
+        ) from None
     except RecursionError:
         raise PipelineError("values are nested too deeply", file=name) from None
 

@@ -31,6 +31,7 @@ _HINTS = (
     (r"(.*)\bdigest and cipher on auto\b.*", r"\1-S and -E out"),
     (r"(.*), or see password_envelope in \[ca\] .*", r"\1"),
     (r"(.*\brelative paths start) at the pipeline file", r"\1 where the command runs"),
+    (r'(.*\bmay be too long); method = "POST" in \[ca\] may help(.*)', r"\1\2"),
     (r"(.*\bname one with) token or slot\b", r"\1 token in -k (pkcs11:token=…)"),
     (r"(.*\bname one with) label or id\b", r"\1 object or id in -k (pkcs11:object=…;id=…)"),
     (r"(.*)--state-dir or (SCEPFLOW_STATE_DIR)", r"\1\2"),

@@ -14,30 +14,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scepflow.engine.messages import FailInfo
     from scepflow.testca.authority import Authority
+    from scepflow.testca.behaviour import Behaviour, Scene, replying
     from scepflow.testca.knobs import Knobs, Reply
     from scepflow.testca.responder import Responder
     from scepflow.testca.server import Server, announcement, serve, serve_forever
 
 __all__ = [
     "Authority",
+    "Behaviour",
     "FailInfo",
     "Knobs",
     "Reply",
     "Responder",
+    "Scene",
     "Server",
     "announcement",
+    "replying",
     "serve",
     "serve_forever",
 ]
 
 _HOMES = {
     "Authority": "scepflow.testca.authority",
+    "Behaviour": "scepflow.testca.behaviour",
+    "Scene": "scepflow.testca.behaviour",
     "FailInfo": "scepflow.engine.messages",
     "Knobs": "scepflow.testca.knobs",
     "Reply": "scepflow.testca.knobs",
     "Responder": "scepflow.testca.responder",
     "Server": "scepflow.testca.server",
     "announcement": "scepflow.testca.server",
+    "replying": "scepflow.testca.behaviour",
     "serve": "scepflow.testca.server",
     "serve_forever": "scepflow.testca.server",
 }

@@ -74,6 +74,9 @@ class Authority:
         ra: its registration authority, or None when the CA answers itself.
         records: its memory; a new one when None.
         random_bytes: source of serial numbers.
+
+    Attributes:
+        above: the CA certificates above its own, which GetCACert gives too; none for a root.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Authority:
     ) -> None:
         self.ca = ca
         self.ra = ra
+        self.above: tuple[x509.Certificate, ...] = ()
         self.records = records or Records()
         self._random_bytes = random_bytes
         self._next: Authority | None = None
@@ -232,10 +236,11 @@ class Authority:
 
     def bundle(self, *, order: Literal["ca-first", "ra-first"] = "ca-first") -> tuple[x509.Certificate, ...]:
         """Return what GetCACert answers with (RFC 8894 §4.2 Get CA Certificate)."""
+        chain = (self.certificate, *self.above)
         if not self.ra:
-            return (self.certificate,)
+            return chain
         ra = (self.ra.signing.certificate, self.ra.encryption.certificate)
-        return (self.certificate, *ra) if order == "ca-first" else (*ra, self.certificate)
+        return (*chain, *ra) if order == "ca-first" else (*ra, *chain)
 
     def add_ra(self, now: datetime) -> None:
         """Give the CA a registration authority with two new RSA keys."""

@@ -1,4 +1,4 @@
-"""How the test CA behaves, and the one place where a test changes what it says.
+"""How the test CA decides and answers.
 
 Must never hold: behaviour; the responder reads these values.
 """
@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cryptography import x509
 
     from scepflow.engine.algorithms import Cipher, Digest
     from scepflow.engine.identity import SigningIdentity
     from scepflow.engine.messages import FailInfo, MessageType, PkiStatus
+    from scepflow.testca.behaviour import Behaviour
 
 __all__ = ["CAPABILITIES", "Knobs", "Reply"]
 
@@ -76,7 +75,7 @@ class Knobs:
         rsa_for_ec: whether an RSA key may sign the first request for an EC key, which cannot decrypt the
             reply; any other request must be signed with the key in its CSR (C-131).
         der_only: whether requests in BER are refused, so that a client that starts to send it is noticed (C-132).
-        alter: changes a reply just before it is built: what a hostile or odd server would say.
+        behave: departures from how a careful CA answers, taken in this order (`scepflow.testca.behaviours`).
     """
 
     challenge: str | None = None
@@ -91,4 +90,4 @@ class Knobs:
     days: float = 365
     rsa_for_ec: bool = True
     der_only: bool = False
-    alter: Callable[[Reply], Reply] | None = None
+    behave: tuple[Behaviour, ...] = ()

@@ -28,9 +28,11 @@ from scepflow.engine.algorithms import Digest
 from scepflow.engine.exchange import HttpResponse
 from scepflow.engine.messages import FailInfo, MessageType, PkiStatus, build_cert_rep, parse_request
 from scepflow.errors import ProtocolError, TrustError
+from scepflow.testca.behaviour import Memory, Scene, WireResponse
 from scepflow.testca.csr import challenge, is_proven, load_csr
 from scepflow.testca.knobs import Knobs, Reply
 from scepflow.testca.records import Transaction
+from scepflow.testca.shapes import Shape, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,19 +86,52 @@ class Responder:
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.authority = authority
-        self.knobs = knobs or Knobs()
         self.issued: list[tuple[str, x509.Certificate]] = []
         self.requests: deque[PkiRequest] = deque(maxlen=_KEPT_REQUESTS)
         self._now = now
         self._random_bytes = random_bytes
         self._lock = threading.Lock()
+        self._memory = Memory()
+        self.behave(knobs or Knobs())
+
+    def behave(self, knobs: Knobs) -> None:
+        """Answer from now on as knobs say."""
+        self.knobs = knobs
+        for behaviour in knobs.behave:
+            if behaviour.prepare:
+                behaviour.prepare(self.authority, self._now())
 
     def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one HTTP request, whatever its path (RFC 8894 §4 SCEP Transactions)."""
-        query = _query(request.url)
-        operation = query.get("operation", "")
+        operation = _query(request.url).get("operation", "")
+        served = self._memory.served
+        served[operation] = served.get(operation, 0) + 1
+        response = self._respond(request, operation)
+        for behaviour in self.knobs.behave:
+            if behaviour.answer and behaviour.concerns(operation):
+                response = behaviour.answer(response, self._scene(request))
+            if behaviour.wire and behaviour.concerns(operation):
+                response = WireResponse(
+                    status=response.status,
+                    headers=response.headers,
+                    body=response.body,
+                    pieces=behaviour.wire,
+                )
+        return response
+
+    def _scene(self, http: HttpRequest, request: PkiRequest | None = None) -> Scene:
+        return Scene(
+            authority=self.authority,
+            now=self._now(),
+            http=http,
+            request=request,
+            random_bytes=self._random_bytes,
+            memory=self._memory,
+        )
+
+    def _respond(self, request: HttpRequest, operation: str) -> HttpResponse:
         if operation == "PKIOperation":
-            return self._pki_operation(request, query.get("message", ""))
+            return self._pki_operation(request, _query(request.url).get("message", ""))
         answers = {
             "GetCACaps": self._get_ca_caps,
             "GetCACert": self._get_ca_cert,
@@ -142,23 +177,18 @@ class Responder:
         except (ProtocolError, TrustError) as error:
             return _plain(400, error.message)
         self.requests.append(request)
-        return _response("application/x-pki-message", self._build(self._answer(request)))
+        body = self._build(self._answer(request), self._scene(http, request))
+        self._memory.replies.append(body)
+        return _response("application/x-pki-message", body)
 
-    def _build(self, reply: Reply) -> bytes:
-        if self.knobs.alter:
-            reply = self.knobs.alter(reply)
-        envelope = None
-        if reply.pki_status is PkiStatus.SUCCESS:
-            envelope = envelopes.build_envelope(
-                cms.build_certs_only(reply.certificates, reply.crls_der),
-                recipient=reply.recipient,
-                cipher=reply.cipher,
-                random_bytes=self._random_bytes,
-                challenge_password=self.knobs.challenge,
-            )
-        return build_cert_rep(
+    def _build(self, reply: Reply, scene: Scene) -> bytes:
+        for behaviour in self.knobs.behave:
+            if behaviour.reply:
+                reply = behaviour.reply(reply, scene)
+        scene = replace(scene, reply=reply)
+        body = build_cert_rep(
             reply.pki_status,
-            envelope,
+            self._envelope(reply, scene) if reply.pki_status is PkiStatus.SUCCESS else None,
             transaction_id=reply.transaction_id,
             recipient_nonce=reply.recipient_nonce,
             sender_nonce=reply.sender_nonce,
@@ -169,6 +199,34 @@ class Responder:
             fail_info=reply.fail_info,
             fail_info_text=reply.fail_info_text,
         )
+        return self._shaped(body, reply, scene)
+
+    def _envelope(self, reply: Reply, scene: Scene) -> bytes:
+        content = cms.build_certs_only(reply.certificates, reply.crls_der)
+        for behaviour in self.knobs.behave:
+            if behaviour.content:
+                content = behaviour.content(content, scene)
+        for behaviour in self.knobs.behave:
+            if behaviour.seal:
+                return behaviour.seal(content, reply, scene)
+        return envelopes.build_envelope(
+            content,
+            recipient=reply.recipient,
+            cipher=reply.cipher,
+            random_bytes=self._random_bytes,
+            challenge_password=self.knobs.challenge,
+        )
+
+    def _shaped(self, body: bytes, reply: Reply, scene: Scene) -> bytes:
+        """Build the message anew, by hand, if it is to look otherwise."""
+        made: Shape | bytes = body
+        for behaviour in self.knobs.behave:
+            if behaviour.message:
+                shape = shape_of(made, reply.signer) if isinstance(made, bytes) else made
+                made = behaviour.message(shape, scene)
+                if isinstance(made, bytes):
+                    return made
+        return made if isinstance(made, bytes) else made.der()
 
     def _answer(self, request: PkiRequest) -> Reply:
         reply = Reply(

@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scepflow.engine.exchange import HttpRequest, HttpResponse
+from scepflow.testca.behaviour import WireResponse
 
 if TYPE_CHECKING:
     import socket
@@ -120,12 +121,13 @@ def announcement(server_url: str, authority: Authority, knobs: Knobs, *, ca_file
     """
     challenge = f"challenge = {_toml(knobs.challenge)}\n" if knobs.challenge else ""
     transport = f"\n[transport]\nca_file = {_toml(str(ca_file.absolute()))}\n" if ca_file else ""
+    strange = "".join(f"It {behaviour.summary}.\n" for behaviour in knobs.behave)
     envelope = "" if authority.can_decrypt else "password_envelope = true\n"
     who = "whoever knows the challenge" if knobs.challenge else "ANYONE who asks (there is no challenge)"
     return f"""\
 scepflow test CA: for tests and demos only, NEVER FOR PRODUCTION
 It issues certificates to {who} and keeps its keys unencrypted.
-
+{strange}
   url          {server_url}
   fingerprint  sha256:{authority.fingerprint}
 
@@ -221,13 +223,19 @@ class _Handler(socketserver.StreamRequestHandler):
         try:
             request = self._read_request()
         except _RefusedError as refused:
-            self._write(refused.response, keep=False)
+            self.wfile.write(_encoded(refused.response, keep=False))
             return False
         if request is None:
             return False
         keep = request.headers.get("connection", "").lower() != "close"
-        self._write(self.server.responder.handle(request), keep=keep)
-        return keep
+        response = self.server.responder.handle(request)
+        raw = _encoded(response, keep=keep)
+        if not isinstance(response, WireResponse):
+            self.wfile.write(raw)
+            return keep
+        for piece in response.pieces(raw):
+            self.wfile.write(piece)
+        return False
 
     def _read_request(self) -> HttpRequest | None:
         start = self._read_line()
@@ -284,16 +292,17 @@ class _Handler(socketserver.StreamRequestHandler):
             raise ConnectionError("the body ended early")
         return body
 
-    def _write(self, response: HttpResponse, *, keep: bool) -> None:
-        """Send all in one piece: a second segment would wait for an acknowledgement."""
-        headers = {
-            **response.headers,
-            "content-length": str(len(response.body)),
-            "connection": "keep-alive" if keep else "close",
-        }
-        lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + response.body)
+
+def _encoded(response: HttpResponse, *, keep: bool) -> bytes:
+    """Return all in one piece: a second segment would wait for an acknowledgement."""
+    headers = {
+        "content-length": str(len(response.body)),
+        "connection": "keep-alive" if keep else "close",
+        **response.headers,
+    }
+    lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + response.body
 
 
 def _phrase(status: int) -> str:

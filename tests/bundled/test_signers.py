@@ -200,6 +200,21 @@ def test_auto_uses_the_existing_credential_in_a_renewal(key, ec_key, tmp_path):
     assert identity.certificate is old.certificate
 
 
+@pytest.mark.parametrize(("transport_key", "renews"), [("auto", False), ("rsa", False), ("csr", True)])
+def test_auto_asks_anew_for_an_ec_certificate_unless_the_challenge_may_encrypt(
+    key, ec_key, tmp_path, warned, transport_key, renews
+):
+    """What the EC key signs, it could not read the answer to."""
+    old = Credential(key=ec_key, certificate=a_certificate(ec_key))
+    run = make_run(tmp_path, warned, previous=old)
+    signer = AutoSigner(transport_key=transport_key)
+    identity = signer.identity(key, a_request(key, run), run)
+    assert signer.renews_with(old) is renews
+    assert (identity.certificate is old.certificate) is renews
+    assert identity.key is (ec_key if renews else key)
+    assert codes(warned) == ([] if renews else ["ec-renewal"])
+
+
 # existing
 
 

@@ -28,7 +28,7 @@ def test_an_error_says_what_where_and_what_to_do(capsys):
     error = TrustError("no", check="chain", hint="do this\n  and that")
     Invocation(color=False).show_error(error, context=["pipeline gw1", "http://x/scep"])
     assert capsys.readouterr().err == (
-        "error: no\n  pipeline gw1, http://x/scep\n  hint: do this\n    and that\n"
+        "error: no\n  pipeline gw1, check chain, http://x/scep\n  hint: do this\n    and that\n"
     )
 
 
@@ -42,6 +42,7 @@ def test_a_json_error_says_the_same(capsys):
         "level": "error",
         "message": "no",
         "type": "TrustError",
+        "check": "chain",
         "where": "pipeline gw1, http://x/scep",
         "hint": "do this",
         "kept": None,

@@ -290,6 +290,11 @@ def test_the_crl_goes_to_the_sinks_that_take_one(scepflow, enrolled, folder, cur
     assert [delivery["delivered"] for delivery in document["deliveries"]] == [True]
 
 
+def test_the_help_says_that_scep_cannot_revoke(scepflow):
+    """RFC 8894 section 2.8, Certificate Revocation (C-122)."""
+    assert "SCEP cannot revoke" in " ".join(scepflow("getcrl", "--help").stdout.split())
+
+
 def test_a_sink_that_cannot_take_the_crl_exits_6(scepflow, enrolled, folder):
     (folder / "isakmpd/crls").rmdir()
     (folder / "isakmpd/crls").touch()

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from scepflow.state import StateDirectory
-from scepflow.testca import Knobs, Responder, serve
+from scepflow.testca import Knobs, Responder, replying, serve
 
 BREAKS = """
 import os, signal
@@ -347,7 +347,7 @@ def losing_server(folder, current_authority):
     def hang_up(reply):
         raise ConnectionError("gone")
 
-    responder = Responder(current_authority, Knobs(alter=hang_up))
+    responder = Responder(current_authority, Knobs(behave=(replying(hang_up),)))
     with serve(responder) as server:
         yield server
 

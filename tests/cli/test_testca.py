@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from scepflow.cli.testca import REJECTIONS
 from scepflow.testca import Authority, FailInfo
+from scepflow.testca.behaviours import all_behaviours
 
 
 @pytest.fixture
@@ -71,6 +72,28 @@ def test_the_pipeline_for_a_ca_with_an_ec_key_can_be_run_as_it_is(serve, scepflo
     paste(folder, said)
     done = scepflow("run", "demo.toml")
     assert done.exit_code == 0, done.stderr
+
+
+def test_it_misbehaves_on_request(serve, scepflow, folder):
+    _, said = serve("--behave", "badnonce, no-certificates")
+    assert "It answers with a recipientNonce that nobody sent.\n" in said
+    paste(folder, said)
+    done = scepflow("run", "demo.toml")
+    assert done.exit_code == 5
+    assert "recipientNonce" in done.stderr
+    assert not (folder / "demo.pem").exists()
+
+
+def test_its_behaviours_can_be_listed(scepflow):
+    done = scepflow("testca", "--behave", "list")
+    assert done.exit_code == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(all_behaviours())
+
+
+def test_a_behaviour_that_it_does_not_know_is_said_with_the_nearest(scepflow):
+    done = scepflow("testca", "--behave", "badnonse")
+    assert done.exit_code == 64
+    assert 'there is no behaviour "badnonse"; is it "badnonce"?' in done.stderr
 
 
 @pytest.mark.parametrize("place", [["--directory", "kept"], []])

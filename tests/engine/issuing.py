@@ -31,7 +31,12 @@ _USAGES = (
     "encipher_only",
     "decipher_only",
 )
-_RSA_WITH = {Digest.MD5: oids.MD5_WITH_RSA, Digest.SHA1: oids.SHA1_WITH_RSA}
+_RSA_WITH = {
+    Digest.MD5: oids.MD5_WITH_RSA,
+    Digest.SHA1: oids.SHA1_WITH_RSA,
+    Digest.SHA384: oids.SHA384_WITH_RSA,
+    Digest.SHA512: oids.SHA512_WITH_RSA,
+}
 CA_USAGE = "digital_signature key_encipherment key_cert_sign crl_sign"
 
 
@@ -80,14 +85,14 @@ def certify(
 
 
 def resigned(certificate, issuer_key, digest):
-    """Return a certificate signed anew with RSA and a digest that the library no longer signs with."""
+    """Return a certificate signed anew with RSA and another digest, one that the library no longer signs with too."""
     identifier = wrap(0x30, encode(oids.SHA256_WITH_RSA) + NULL_DER)
-    weak = wrap(0x30, encode(_RSA_WITH[digest]) + NULL_DER)
+    other = wrap(0x30, encode(_RSA_WITH[digest]) + NULL_DER)
     tbs = certificate.tbs_certificate_bytes
     assert tbs.count(identifier) == 1
-    tbs = tbs.replace(identifier, weak)
+    tbs = tbs.replace(identifier, other)
     signature = issuer_key.sign(tbs, padding.PKCS1v15(), digest.hash())
-    return x509.load_der_x509_certificate(wrap(0x30, tbs + weak + wrap(0x03, b"\0" + signature)))
+    return x509.load_der_x509_certificate(wrap(0x30, tbs + other + wrap(0x03, b"\0" + signature)))
 
 
 def request(subject, key, *, challenge=CHALLENGE):

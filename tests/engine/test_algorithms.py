@@ -185,6 +185,30 @@ def test_an_rsa_signature_is_verified(pki, digest):
     assert algorithms.sign(key, b"data", digest)[1] == signature
 
 
+def signed_bare(key, digest, data, *, null=b"", after=b""):
+    """Sign by hand (RFC 8017 §9.2 EMSA-PKCS1-v1_5), with a DigestInfo as wanted."""
+    info = seq(algorithm(digest.oid, null), asn1.encode(digest.of(data))) + after
+    size = key.key_size // 8
+    padded = b"\0\1" + b"\xff" * (size - len(info) - 3) + b"\0" + info
+    numbers = key.private_numbers()
+    return pow(int.from_bytes(padded, "big"), numbers.d, numbers.public_numbers.n).to_bytes(size, "big")
+
+
+@pytest.mark.parametrize("digest", list(Digest))
+def test_a_digest_info_may_lack_its_null_and_nothing_else(pki, digest):
+    """Q-109."""
+    key, public_key = pki.client.key, pki.client.key.public_key()
+    named = algorithm(oids.RSA_ENCRYPTION)
+    for signature, right in (
+        (signed_bare(key, digest, b"data"), True),
+        (signed_bare(key, digest, b"data", null=asn1.NULL_DER), True),
+        (signed_bare(key, digest, b"Data"), False),
+        (signed_bare(key, digest, b"data", after=b"\0"), False),
+        (signed_bare(key, digest, b"data", null=asn1.encode(0)), False),
+    ):
+        assert verify(public_key, named, digest=digest, signature=signature) is right
+
+
 RSA_OIDS = {
     Digest.MD5: oids.MD5_WITH_RSA,
     Digest.SHA1: oids.SHA1_WITH_RSA,

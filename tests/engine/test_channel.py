@@ -4,7 +4,17 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from issuing import CHALLENGE, NOW
-from replies import NONCE, TRANSACTION_ID, Reply, broken, envelope, issued_reply, random_bytes, to_ber
+from replies import (
+    NONCE,
+    TRANSACTION_ID,
+    Reply,
+    broken,
+    envelope,
+    issued_reply,
+    random_bytes,
+    signed_data,
+    to_ber,
+)
 
 from scepflow.engine import cms, envelopes, messages
 from scepflow.engine.algorithms import Cipher, Digest, Security, choose
@@ -96,6 +106,22 @@ def test_an_http_error_is_no_reply(connect):
         connect().reply(POLL, HttpResponse(status=500, body=b"no"))
 
 
+@pytest.mark.parametrize("status", [400, 500])
+def test_an_http_error_names_whom_the_request_was_for_where_there_was_a_choice(connect, pki, status):
+    """Q-005."""
+    serial = f"{pki.ra_encryption.certificate.serial_number:x}"
+    for bundle, named in ((pki.ra_bundle, True), (pki.bundle, False)):
+        with pytest.raises(TransportError) as error:
+            connect(bundle=bundle).reply(POLL, HttpResponse(status=status, body=b"no"))
+        assert (serial in (error.value.hint or "")) is named
+
+
+def test_an_http_error_that_has_another_reason_does_not(connect, pki):
+    with pytest.raises(TransportError) as error:
+        connect(bundle=pki.ra_bundle).reply(POLL, HttpResponse(status=404, body=b"no"))
+    assert "encrypted for" not in (error.value.hint or "")
+
+
 def test_an_answer_is_opened(connect, pki):
     leaf = pki.issue()
     channel = connect()
@@ -118,6 +144,7 @@ def test_wrong_content_is_the_same_error_as_a_wrong_key(connect, pki, inside):
     for sealed in (
         envelope(inside, recipient=pki.client.certificate),
         envelope(inside, recipient=pki.client.certificate, key=b"another 16 bytes"),
+        envelope(signed_data(certificates=b"\xa0\x02\x30\0"), recipient=pki.client.certificate),
     ):
         cert_rep, checks = reply_to(channel, Reply(signer=pki.ca, content=sealed))
         with pytest.raises(ProtocolError) as error:

@@ -48,7 +48,17 @@ def test_200_without_a_reply_is_a_protocol_error_that_quotes_what_came(body, sai
     with pytest.raises(ProtocolError) as error:
         cms_body(HttpResponse(status=200, body=body))
     assert error.value.message == f"the server answered with {said}, not with a reply"
-    assert error.value.hint == "is this the address of the SCEP service?"
+    assert error.value.hint.startswith("is this the address of the SCEP service?")
+    assert ("wants a login" in error.value.hint) == ("a web page" in said)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_the_page_of_ndes_for_challenges_is_told_by_its_words(encoding):
+    body = "<html><p>The enrollment challenge password is: <b>8D0F6F2B54C8C0E1</b></html>".encode(encoding)
+    with pytest.raises(ProtocolError) as error:
+        cms_body(HttpResponse(status=200, body=body))
+    assert "where NDES gives out challenges" in error.value.hint
+    assert "8D0F6F2B54C8C0E1" not in f"{error.value.message}{error.value.hint}"
 
 
 def test_what_is_quoted_is_short():
@@ -71,10 +81,11 @@ def test_what_is_quoted_is_short():
         (414, False, 'method = "POST"'),
         (429, True, "try again"),
         (500, False, "may have been issued"),
-        (501, False, "may have been issued"),
+        (501, False, "path"),
         (502, True, "may have been issued"),
         (503, True, "try again"),
         (504, True, "may have been issued"),
+        (511, False, "wants a login"),
     ],
 )
 def test_a_status_without_a_reply_is_a_transport_error(status, retryable, hint):

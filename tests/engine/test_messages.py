@@ -169,6 +169,28 @@ def test_reasons_that_cannot_be_read_do_not_matter(failure, pki, value):
     assert (reply.fail_info, reply.fail_info_text) == (2, "")
 
 
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ("-2147024809", "Windows error 0x80070057"),
+        ("5", "Windows error 0x00000005"),
+        ("-99999999999", ""),
+        ("E_FAIL", ""),
+        ("", ""),
+    ],
+)
+def test_what_ndes_sends_for_a_reason_is_shown_as_its_log_has_it(failure, pki, number, words):
+    """Q-003."""
+    extra = attribute(oids.MICROSOFT_ERROR, asn1.wrap(0x13, number.encode()))
+    assert read(failure.but(extra=(extra,)), pki).fail_info_text == words
+    assert read(failure.but(extra=(extra,), fail_info_text="no"), pki).fail_info_text == "no"
+
+
+def test_a_windows_error_that_is_no_text_does_not_matter(failure, pki):
+    extra = attribute(oids.MICROSOFT_ERROR, asn1.encode(5))
+    assert read(failure.but(extra=(extra,)), pki).fail_info_text == ""
+
+
 # Who it answers
 
 
@@ -689,3 +711,4 @@ def test_the_names_of_message_types_are_the_rfcs():
         "GetCRL",
     ]
     assert messages.MessageType(20) is MessageType.CERT_POLL
+    assert 18 not in list(MessageType)  # UpdateReq of the drafts is never sent (Q-039)

@@ -73,7 +73,7 @@ def test_get_ca_cert_needs_200_and_a_body(pki):
         queries.parse_ca_cert(HttpResponse(status=404, body=body))
     with pytest.raises(ProtocolError, match="an empty body, not with a CA certificate"):
         queries.parse_ca_cert(ok(b""))
-    with pytest.raises(ProtocolError, match="neither a certificate nor a CMS bundle"):
+    with pytest.raises(ProtocolError, match="a web page"):
         queries.parse_ca_cert(ok(b"<html>"))
 
 

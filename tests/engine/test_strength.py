@@ -2,7 +2,7 @@
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from issuing import DAY, NOW, certify, name, resigned
 
@@ -30,6 +30,22 @@ def test_how_an_anchor_is_signed_says_nothing(pki):
     weak = resigned(pki.ca.certificate, pki.ca.key, Digest.MD5)
     assert weaknesses([weak], anchors=[weak]) == []
     assert weaknesses([weak], anchors=[]) != []
+
+
+@pytest.mark.parametrize(
+    ("bits", "refused_by"), [(1023, set(Security)), (1024, {Security.STRICT}), (2047, {Security.STRICT})]
+)
+def test_a_small_rsa_key_is_refused_the_sooner_the_smaller(pki, bits, refused_by):
+    key = rsa.RSAPublicNumbers(65537, (1 << bits) - 1).public_key()
+    [weakness] = weaknesses([certify("small", key, issuer=pki.ca)], anchors=[pki.ca.certificate])
+    assert weakness.refused_by == refused_by
+
+
+@pytest.mark.parametrize(("curve", "weak"), [(ec.SECP192R1, True), (ec.SECP224R1, False)])
+def test_a_small_ec_key_is_weak(pki, curve, weak):
+    small = certify("small", ec.generate_private_key(curve()), issuer=pki.ca)
+    found = [weakness.text for weakness in weaknesses([small], anchors=[pki.ca.certificate])]
+    assert found == ["the EC key of CN=small has 192 bits"] * weak
 
 
 def test_a_small_rsa_key_is_weak_unless_it_is_ours(pki):

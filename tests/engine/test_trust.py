@@ -6,15 +6,16 @@ from time import process_time
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from issuing import CA_USAGE, DAY, NOW, certify, odd_names, pin, resigned, version_1
-from replies import broken, to_ber
+from replies import broken, seq, to_ber
 
-from scepflow.engine import certificates, cms, trust
+from scepflow.engine import certificates, cms, oids, trust
 from scepflow.engine.algorithms import Digest, Security
-from scepflow.engine.asn1 import encode
+from scepflow.engine.asn1 import algorithm_der, encode, wrap
 from scepflow.engine.identity import SigningIdentity
 from scepflow.engine.trust import authenticate, fingerprint, parse_certificates
 from scepflow.errors import ProtocolError, ScepflowError, TrustError
@@ -534,7 +535,8 @@ RANKS = [
     [{"ca": True, "usage": CA_USAGE}, {"ca": True, "usage": "key_encipherment key_cert_sign"}],
     [{"ca": False}, {"ca": False, "usage": "data_encipherment"}, {"ca": None}],
     [{"ca": True}],
-    [{"ca": False, "usage": "digital_signature"}, {"ca": True, "usage": "key_cert_sign"}],
+    [{"ca": False, "usage": "digital_signature"}],
+    [{"ca": True, "usage": "key_cert_sign"}],
 ]
 PAIRS = [
     (better, worse)
@@ -554,7 +556,9 @@ def test_the_better_rank_receives_though_it_is_older(pki, better, worse):
         assert trust.choose_recipient(sent, NOW) == wanted
 
 
-@pytest.mark.parametrize("rank", RANKS, ids=["RA with", "CA with", "RA without", "CA without", "forbidden"])
+@pytest.mark.parametrize(
+    "rank", RANKS, ids=["RA with", "CA with", "RA without", "CA without", "RA against", "CA against"]
+)
 def test_the_newest_of_a_rank_receives(pki, rank):
     certificates = [
         candidate(pki, **kind, begins=NOW - (n + 1) * DAY) for n, kind in enumerate((*rank, *rank[:1]))
@@ -673,6 +677,26 @@ def test_openssl_may_not_even_say_which_certificate_is_at_fault(pki):
     with pytest.raises(TrustError, match="a certificate that cannot be read") as error:
         pin(*certificates.load_certificates([damaged]))
     assert error.value.check == "ca-authentication"
+
+
+def odd(certificate, issuer):
+    """Return a certificate signed anew with a serial number below 1, of which the library warns."""
+    tbs = certificate.tbs_certificate_bytes.replace(b"\x02\x01\x01", b"\x02\x01\xff")
+    signature = issuer.key.sign(tbs, padding.PKCS1v15(), hashes.SHA256())
+    whole = seq(tbs, algorithm_der(oids.SHA256_WITH_RSA), wrap(0x03, b"\0" + signature))
+    return certificates.load_certificates([whole])[0]
+
+
+def test_an_odd_certificate_is_named_without_a_warning_of_the_library(pki):
+    """Found by fuzzing; a warning is an error here, and a line on stderr for a user."""
+    with pytest.raises(TrustError, match="certificate signature failure: CN=gw1"):
+        pki.bundle.verifier.chain(odd(pki.issue(serial_number=1), pki.stranger), NOW)
+
+
+def test_a_chain_over_an_odd_certificate_comes_without_a_warning_of_the_library(pki):
+    below = odd(certify("Sub CA", pki.stranger.key, issuer=pki.ca, ca=True, serial_number=1), pki.ca)
+    leaf = pki.issue(issuer=SigningIdentity(below, pki.stranger.key))
+    assert pki.bundle.verifier.chain(leaf, NOW, between=[below]) == (below, pki.ca.certificate)
 
 
 # Pinned: what files say, and no server

@@ -26,6 +26,7 @@ def test_a_byte_order_mark_is_no_part_of_the_file(write):
         ("a = 'hunter2\n", 2, 1, "not TOML"),
         (b"a = 1\r\nb = '\xc3\xa9\xff'", 2, 7, r"not UTF-8 text \(byte 0xff\)"),
         ("a = " + "[" * 2000, None, None, "nested too deeply"),
+        ("a = " + "9" * 5000, None, None, "not TOML: a number has too many digits"),
     ],
 )
 def test_what_is_no_toml_is_reported_with_its_place(write, text, line, column, message):

@@ -15,14 +15,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-import replies
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from scepflow.engine import cms, oids
 from scepflow.engine.algorithms import Digest
-from scepflow.engine.attributes import SignedAttributes, only_signer
 from scepflow.engine.envelopes import open_envelope
 from scepflow.engine.exchange import HttpRequest, HttpResponse
 from scepflow.engine.messages import parse_request
@@ -31,12 +28,12 @@ from scepflow.sscep.front import run_sscep
 from scepflow.state import StateDirectory
 from scepflow.system import System
 from scepflow.testca import Authority, Knobs, Responder
+from scepflow.testca.shapes import Shape, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from scepflow.engine.identity import SigningIdentity
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=1)
 NEEDED = {
@@ -102,11 +99,11 @@ class Ca:
         encryption = self.responder.authority.encryption
         return [open_envelope(request.envelope, encryption) for request in self.responder.requests]
 
-    def alter(self, change: Callable[[replies.Reply], replies.Reply | bytes]) -> None:
+    def alter(self, change: Callable[[Shape], Shape | bytes]) -> None:
         """Change each reply to a pki_message: its attributes, its signer, or all of it."""
 
         def changed(response: HttpResponse) -> HttpResponse:
-            made = change(reply_of(response.body, self.responder.authority.signing))
+            made = change(shape_of(response.body, self.responder.authority.signing))
             return answer(made if isinstance(made, bytes) else made.der())
 
         self.changes["PKIOperation"] = changed
@@ -127,21 +124,6 @@ def query_of(url: str) -> dict[str, str]:
 
 def answer(body: bytes, content_type: str = "application/x-pki-message", *, status: int = 200):
     return HttpResponse(status=status, headers={"content-type": content_type}, body=body)
-
-
-def reply_of(body: bytes, signer: SigningIdentity) -> replies.Reply:
-    """Return a CertRep of the test CA as one that can be changed in every part."""
-    signed = cms.parse_signed_data(body)
-    attributes = SignedAttributes(only_signer(signed))
-    return replies.Reply(
-        signer=signer,
-        content=signed.content,
-        certificates=signed.certificates(),
-        status=attributes.text(oids.PKI_STATUS),
-        transaction_id=attributes.text(oids.TRANSACTION_ID),
-        recipient_nonce=attributes.octets(oids.RECIPIENT_NONCE),
-        fail_info=attributes.text(oids.FAIL_INFO),
-    )
 
 
 class Said(NamedTuple):

@@ -32,7 +32,7 @@ from scepflow.sscep.lines import oneline
 from scepflow.sscep.mkrequest import make_request
 from scepflow.state import StateDirectory
 from scepflow.system import System
-from scepflow.testca import Authority, Knobs, Responder, serve
+from scepflow.testca import Authority, Knobs, Responder, replying, serve
 
 REASONS = {
     70: "Unrecognized",
@@ -356,7 +356,7 @@ def issued_by(authority, shell, subject, key=None):
 
 def test_a_certificate_with_another_subject_is_pointed_out(shell, authorities):
     other = issued_by(authorities[0], shell, "other")
-    shell.responder.knobs = Knobs(alter=lambda reply: replace(reply, certificates=(other,)))
+    shell.responder.knobs = Knobs(behave=(replying(lambda reply: replace(reply, certificates=(other,))),))
     code, _, stderr = shell.enroll()
     assert code == 0
     assert stderr == "sscep: Subject of our request does not match that of the returned Certificate!\n"
@@ -366,7 +366,7 @@ def test_a_certificate_with_another_subject_is_pointed_out(shell, authorities):
 def test_a_certificate_for_another_key_is_not_the_one_that_was_requested(shell, authorities):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     stranger = issued_by(authorities[0], shell, "gw.example.com", key)
-    shell.responder.knobs = Knobs(alter=lambda reply: replace(reply, certificates=(stranger,)))
+    shell.responder.knobs = Knobs(behave=(replying(lambda reply: replace(reply, certificates=(stranger,))),))
     code, stdout, stderr = shell.enroll()
     assert code == 93
     assert stdout.endswith("sscep: pkistatus: SUCCESS\n")
@@ -403,7 +403,7 @@ def test_a_device_can_renew_away_from_a_key_of_1024_bits(shell):
     [
         ({"pending": 9}, 3),
         ({"reject": FailInfo.BAD_REQUEST}, 72),
-        ({"alter": lambda reply: replace(reply, recipient_nonce=b"0" * 16)}, 97),
+        ({"behave": (replying(lambda reply: replace(reply, recipient_nonce=b"0" * 16)),)}, 97),
     ],
 )
 def test_no_key_of_a_file_is_left_behind_by_a_renewal_that_does_not_end(knobs, expected, shell):
@@ -423,7 +423,7 @@ def test_a_renewal_that_brings_the_old_certificate_is_97_after_what_sscep_says_o
     (shell.directory / "old.crt").write_bytes(old.public_bytes(Encoding.PEM))
     shell.responder.knobs = Knobs(
         capabilities="AES\nSHA-256\nPOSTPKIOperation\n",
-        alter=lambda reply: replace(reply, certificates=(old,)),
+        behave=(replying(lambda reply: replace(reply, certificates=(old,))),),
     )
     code, stdout, stderr = shell.enroll("-K", "local.key", "-O", "old.crt")
     assert code == 97
@@ -680,7 +680,9 @@ def test_getcrl_covers_the_certificate_of_big_o(shell, question):
     [("getcert", "cannot find certificate"), ("getcrl", "cannot find CRL in reply")],
 )
 def test_an_answer_without_what_was_asked_for_is_93(operation, complaint, shell, question):
-    shell.responder.knobs = Knobs(alter=lambda reply: replace(reply, certificates=(), crls_der=()))
+    shell.responder.knobs = Knobs(
+        behave=(replying(lambda reply: replace(reply, certificates=(), crls_der=())),)
+    )
     more = ("-s", shell.read("local.crt").serial_number) if operation == "getcert" else ()
     code, stdout, stderr = shell(operation, *question, *more)
     assert code == 93

@@ -22,6 +22,7 @@ from scepflow.engine.identity import SigningIdentity
 from scepflow.engine.messages import FailInfo, MessageType, PkiStatus, SignedAttributes, parse_request
 from scepflow.errors import RejectedError, TrustError
 from scepflow.testca.authority import Authority
+from scepflow.testca.behaviour import replying
 from scepflow.testca.certificates import LEAF, build_certificate
 from scepflow.testca.knobs import CAPABILITIES, Knobs
 from scepflow.testca.responder import Responder
@@ -84,9 +85,10 @@ class Client:
     def enroll(self, csr, **options):
         return self.exchange(self.start(csr, **options))
 
-    def send(self, message_type, content, transaction_id="T1", **channel):
-        """Send any message; return pki_status, fail_info and text of the reply."""
-        message = Message(type=message_type, transaction_id=transaction_id, sender_nonce=os.urandom(16))
+    def send(self, message_type, content, transaction_id="T1", *, sender_nonce=None, **channel):
+        """Send any message; return pki_status, fail_info and text of the reply, which answers its nonce."""
+        nonce = sender_nonce or os.urandom(16)
+        message = Message(type=message_type, transaction_id=transaction_id, sender_nonce=nonce)
         way = self.channel(**channel)
         reply, _ = way.reply(message, self.responder.handle(way.request(message, content, now=self.now)))
         return reply.pki_status, reply.fail_info, reply.fail_info_text
@@ -239,6 +241,13 @@ def test_a_reply_carries_the_attributes_of_the_rfc(connect, client_key):
         attributes.text(o) for o in (oids.MESSAGE_TYPE, oids.PKI_STATUS, oids.FAIL_INFO, oids.FAIL_INFO_TEXT)
     ]
     assert texts == ["3", "2", "3", "nein"]
+
+
+@pytest.mark.parametrize("nonce", [b"8 bytes.", b"n" * 20])
+def test_a_nonce_of_any_length_comes_back_whole(connect, client_key, nonce):
+    """Apple's have 8 bytes (Q-075), cryptlib's may have more than 16 (C-057)."""
+    csr_der = make_csr(client_key).public_bytes(Encoding.DER)
+    assert connect().send(MessageType.PKCS_REQ, csr_der, sender_nonce=nonce)[0] == PkiStatus.SUCCESS
 
 
 @pytest.mark.parametrize("knobs", [{"pending": 1}, {"reject": FailInfo.BAD_REQUEST}])
@@ -669,7 +678,7 @@ def test_ber_is_read_unless_der_is_demanded(connect, client_key):
 
 
 def test_a_test_can_change_any_part_of_a_reply(connect, client_key):
-    client = connect(alter=lambda reply: replace(reply, recipient_nonce=b"x" * 16))
+    client = connect(behave=(replying(lambda reply: replace(reply, recipient_nonce=b"x" * 16)),))
     with pytest.raises(TrustError) as caught:
         client.enroll(make_csr(client_key))
     assert caught.value.check == "recipient-nonce"

@@ -24,7 +24,7 @@ class FakeResponder:
     """Answers with what it was sent, and remembers it."""
 
     authority: object = None
-    knobs: object = field(default_factory=lambda: SimpleNamespace(challenge=None))
+    knobs: object = field(default_factory=lambda: SimpleNamespace(challenge=None, behave=()))
     status: int = 200
     seen: list = field(default_factory=list)
 
@@ -197,7 +197,7 @@ def test_serving_forever_answers_until_interrupted(authority, responder):
 
 @pytest.mark.parametrize("challenge", ['say "hi" \\ grüße 🔑', None])
 def test_the_announcement_holds_a_pipeline_that_parses(authority, challenge):
-    text = announcement("http://127.0.0.1:1/scep", authority, SimpleNamespace(challenge=challenge))
+    text = announcement("http://127.0.0.1:1/scep", authority, SimpleNamespace(challenge=challenge, behave=()))
     pipeline = tomllib.loads(text[text.index("[ca]") :])
     assert pipeline["ca"] == {
         "url": "http://127.0.0.1:1/scep",
