@@ -103,6 +103,12 @@ ODD = (
     Row(items=("S-025",), behave=("begins-soon",), expected=issued(warns="clock")),
     Row(items=("S-025",), behave=("no-longer",), renewal=True, expected=issued(warns="not-longer")),
     Row(
+        items=("S-025",),
+        behave=("far-shorter",),
+        renewal=True,
+        expected=refused("new-certificate", "the one in use stays"),
+    ),
+    Row(
         items=("S-061",),
         behave=("path-for-a-name",),
         expected=issued(warns="subject-changed", says="CN=../../../etc/cron.d/scepflow"),

@@ -277,7 +277,8 @@ BEHAVIOURS = (
     _issuing("not-yet-valid", "issues a certificate that begins tomorrow", valid=(_DAY, _YEAR)),
     _issuing("begins-soon", "issues a certificate that begins in half an hour", valid=(30 * _MOMENT, _YEAR)),
     _issuing("begins-long-ago", "issues a certificate that began a year ago", valid=(-_YEAR, _YEAR)),
-    _issuing("no-longer", "issues a certificate that ends in a week", valid=(timedelta(0), 7 * _DAY)),
+    _issuing("no-longer", "issues a certificate that ends in half a year", valid=(timedelta(0), _YEAR / 2)),
+    _issuing("far-shorter", "issues a certificate that ends in a week", valid=(timedelta(0), 7 * _DAY)),
     Behaviour(
         name="success-without-certificate",
         summary="says SUCCESS at once and sends the certificate to a poll, as Dogtag does",
