@@ -185,9 +185,13 @@ def _serve(
     """Serve until Ctrl-C; over TLS if there is a file that clients trust it by."""
     from scepflow.testca import Responder, serve_forever
 
+    try:
+        responder = Responder(authority, knobs)
+    except ValueError as error:
+        raise click.UsageError(f"--behave: {error}") from None
     tls = authority.tls_credential("127.0.0.1", now=datetime.now(UTC)) if ca_file else None
     try:
-        serve_forever(Responder(authority, knobs), port=port, tls=tls, ca_file=ca_file, announce=click.echo)
+        serve_forever(responder, port=port, tls=tls, ca_file=ca_file, announce=click.echo)
     except BrokenPipeError:  # nobody reads the announcement
         raise
     except OSError as error:

@@ -234,6 +234,11 @@ class Authority:
         """Whether requests can be encrypted to a key; otherwise only a challenge can key them."""
         return isinstance(self.encryption.key, rsa.RSAPrivateKey)
 
+    @property
+    def signs_with_rsa(self) -> bool:
+        """Whether replies are signed with an RSA key; otherwise with an EC key."""
+        return isinstance(self.signing.key, rsa.RSAPrivateKey)
+
     def bundle(self, *, order: Literal["ca-first", "ra-first"] = "ca-first") -> tuple[x509.Certificate, ...]:
         """Return what GetCACert answers with (RFC 8894 §4.2 Get CA Certificate)."""
         chain = (self.certificate, *self.above)
@@ -274,7 +279,7 @@ class Authority:
         Args:
             csr: the request; whoever calls has checked it.
             now: the current time, aware UTC.
-            days: lifetime, more than 0; it ends with the CA's own at the latest.
+            days: lifetime, more than 0; it ends with the CA's own at the latest, unless that is over.
         """
         certificate = self._sign(
             csr.subject,
@@ -295,13 +300,14 @@ class Authority:
         lifetime: timedelta,
         extensions: Extensions,
     ) -> x509.Certificate:
+        ends, last = now + lifetime, self.certificate.not_valid_after_utc
         return build_certificate(
             subject=subject,
             public_key=public_key,
             issuer=self.certificate,
             issuer_key=self.ca.key,
             serial=new_serial(self._random_bytes),
-            valid=(now, min(now + lifetime, self.certificate.not_valid_after_utc)),
+            valid=(now, min(ends, last) if last > now else ends),  # an expired CA issues all the same
             extensions=extensions,
         )
 

@@ -92,12 +92,17 @@ class Behaviour:
         prepare: changes the CA before its first request, once; gets the current time, aware UTC.
         reply: changes a CertRep before it is encrypted, signed and encoded.
         content: changes what SUCCESS encrypts: the DER of a certs-only SignedData.
-        seal: encrypts that content, instead of `scepflow.engine.envelopes.build_envelope`.
-        message: changes the CertRep's encoding in any part, or gives other bytes in its place.
+        seal: encrypts that content, instead of `scepflow.engine.envelopes.build_envelope`; None leaves it to that, where
+            the recipient's key cannot take what would be sent.
+        message: changes the CertRep's encoding in any part, or gives other bytes in its place; see ``replaces``.
         answer: changes the HTTP response.
         operations: the operations that ``answer`` and ``wire`` are about; none are all.
         wire: gives the bytes that are sent instead of the response's, in pieces; it may sleep between them, and
             the connection is closed after the last. Only a server on a port does that.
+        replaces: whether ``message`` gives bytes, which no later behaviour's can change.
+        needs_ra: whether it shows only where an RA answers.
+        needs_root: whether it shows only where the CA has another above it.
+        needs_rsa: whether it shows only where replies are signed with an RSA key.
     """
 
     name: str
@@ -105,11 +110,25 @@ class Behaviour:
     prepare: Callable[[Authority, datetime], None] | None = None
     reply: Callable[[Reply, Scene], Reply] | None = None
     content: Callable[[bytes, Scene], bytes] | None = None
-    seal: Callable[[bytes, Reply, Scene], bytes] | None = None
+    seal: Callable[[bytes, Reply, Scene], bytes | None] | None = None
     message: Callable[[Shape, Scene], Shape | bytes] | None = None
     answer: Callable[[HttpResponse, Scene], HttpResponse] | None = None
     operations: tuple[str, ...] = ()
     wire: Callable[[bytes], Iterable[bytes]] | None = None
+    replaces: bool = False
+    needs_ra: bool = False
+    needs_root: bool = False
+    needs_rsa: bool = False
+
+    def lacks(self, authority: Authority) -> str:
+        """Say what an authority would need for this to show, or "" when it has it."""
+        if self.needs_ra and not authority.ra:
+            return "a registration authority: --ra, or a behaviour that has one"
+        if self.needs_root and not authority.above:
+            return "a root above the CA: the behaviour intermediate has one"
+        if self.needs_rsa and not authority.signs_with_rsa:
+            return "an RSA key to sign with: --key rsa-2048, or --ra"
+        return ""
 
     def concerns(self, operation: str) -> bool:
         """Tell whether ``answer`` and ``wire`` are about an operation, such as ``GetCACert``."""
@@ -121,6 +140,8 @@ def replying(change: Callable[[Reply], Reply]) -> Behaviour:
     return Behaviour(name="reply", summary="replies as a test wants", reply=lambda reply, _: change(reply))
 
 
-def reshaping(name: str, summary: str, **knobs: Any) -> Behaviour:
+def reshaping(name: str, summary: str, *, needs_rsa: bool = False, **knobs: Any) -> Behaviour:
     """Return a behaviour that sets knobs of a CertRep's `Shape`."""
-    return Behaviour(name=name, summary=summary, message=lambda shape, _: shape.but(**knobs))
+    return Behaviour(
+        name=name, summary=summary, message=lambda shape, _: shape.but(**knobs), needs_rsa=needs_rsa
+    )

@@ -70,6 +70,9 @@ class Responder:
         now: returns the current time, aware UTC.
         random_bytes: source of nonces, content keys and vectors.
 
+    Raises:
+        ValueError: see `behave`.
+
     Attributes:
         authority: as given.
         knobs: as given.
@@ -95,11 +98,18 @@ class Responder:
         self.behave(knobs or Knobs())
 
     def behave(self, knobs: Knobs) -> None:
-        """Answer from now on as knobs say."""
+        """Answer from now on as knobs say.
+
+        Raises:
+            ValueError: a behaviour would not show with this authority.
+        """
         self.knobs = knobs
         for behaviour in knobs.behave:
             if behaviour.prepare:
                 behaviour.prepare(self.authority, self._now())
+        for behaviour in knobs.behave:  # one may give what another needs
+            if lacks := behaviour.lacks(self.authority):
+                raise ValueError(f'"{behaviour.name}" needs {lacks}')
 
     def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one HTTP request, whatever its path (RFC 8894 §4 SCEP Transactions)."""
@@ -110,8 +120,13 @@ class Responder:
         for behaviour in self.knobs.behave:
             if behaviour.answer and behaviour.concerns(operation):
                 response = behaviour.answer(response, self._scene(request))
-            if behaviour.wire and behaviour.concerns(operation):
-                response = WireResponse(
+        return self._wired(response, operation)
+
+    def _wired(self, response: HttpResponse, operation: str) -> HttpResponse:
+        """Let a behaviour write the response's bytes, unless its answer has said how already."""
+        for behaviour in self.knobs.behave:
+            if behaviour.wire and behaviour.concerns(operation) and not isinstance(response, WireResponse):
+                return WireResponse(
                     status=response.status,
                     headers=response.headers,
                     body=response.body,
@@ -207,8 +222,8 @@ class Responder:
             if behaviour.content:
                 content = behaviour.content(content, scene)
         for behaviour in self.knobs.behave:
-            if behaviour.seal:
-                return behaviour.seal(content, reply, scene)
+            if behaviour.seal and (sealed := behaviour.seal(content, reply, scene)) is not None:
+                return sealed
         return envelopes.build_envelope(
             content,
             recipient=reply.recipient,

@@ -96,6 +96,26 @@ def test_a_behaviour_that_it_does_not_know_is_said_with_the_nearest(scepflow):
     assert 'there is no behaviour "badnonse"; is it "badnonce"?' in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--behave", "oaep,gcm"], '"oaep" and "gcm" do not go together: both encrypt the reply'),
+        (
+            ["--behave", "ra-alone"],
+            '"ra-alone" needs a registration authority: --ra, or a behaviour that has one',
+        ),
+        (
+            ["--behave", "3des-md5", "--key", "ec-p256", "--challenge", "long, random and printed 5Tq8"],
+            '"3des-md5" needs an RSA key to sign with: --key rsa-2048, or --ra',
+        ),
+    ],
+)
+def test_behaviours_that_would_not_show_are_usage_errors(scepflow, args, text):
+    done = scepflow("testca", *args)
+    assert done.exit_code == 64
+    assert f"--behave: {text}" in done.stderr
+
+
 @pytest.mark.parametrize("place", [["--directory", "kept"], []])
 def test_the_pipeline_for_https_can_be_run_as_it_is(serve, scepflow, folder, place):
     process, said = serve("--tls", *place)

@@ -1,6 +1,6 @@
 """Rows on GetCACaps, GetCACert and GetNextCACert: what a CA says it can do, who it is, and who will follow it."""
 
-from rows import Elsewhere, NotOurs, Row, issued, refused
+from rows import Elsewhere, Row, issued, refused
 
 RA = {"ra": True}
 EC = {"key": "ec-p256"}
@@ -282,6 +282,19 @@ BUNDLES = (
         authority=EC,
         expected=refused("recipient", "the CA offers no certificate that can decrypt", recovers=False),
     ),
+    Row(items=("S-060",), behave=("escapes-for-the-ca",), expected=issued()),
+    Row(
+        items=("S-060",),
+        behave=("escapes-for-the-ca",),
+        title="not the one that is pinned",
+        ca={"fingerprint": f"sha256:{'0' * 64}"},
+        expected=refused("ca-authentication", r"\x1b]0\;owned", recovers=False),
+    ),
+    Row(
+        items=("S-060",),
+        behave=("escapes-for-the-ra",),
+        expected=issued(warns="ra-not-pinned", says=r"\x1b]0\;owned"),
+    ),
     Row(
         items=("C-008", "C-009"),
         behave=("intermediate",),
@@ -461,4 +474,4 @@ SHOWN = (
     ),
 )
 
-TABLE: tuple[Row | Elsewhere | NotOurs, ...] = (*CAPABILITIES, *ENCODINGS, *BUNDLES, *NEXT, *SHOWN)
+TABLE: tuple[Row | Elsewhere, ...] = (*CAPABILITIES, *ENCODINGS, *BUNDLES, *NEXT, *SHOWN)

@@ -1,6 +1,6 @@
 """Rows on what a client asks for and what it gets: certificates that are right, wrong, odd; renewals; waiting."""
 
-from rows import Elsewhere, NotOurs, Row, issued, refused
+from rows import Elsewhere, Row, issued, refused
 
 CHALLENGE = {"challenge": "ch4llenge-of-the-ca"}
 ONE_TIME = {**CHALLENGE, "one_time_challenge": True}
@@ -353,4 +353,4 @@ SHOWN = (
     _in("tests/bundled/test_file_sink.py::test_a_subject_cannot_smuggle_text_into_pem", "S-062"),
 )
 
-TABLE: tuple[Row | Elsewhere | NotOurs, ...] = (*WRONG, *ODD, *RENEWALS, *WAITING, *SHOWN)
+TABLE: tuple[Row | Elsewhere, ...] = (*WRONG, *ODD, *RENEWALS, *WAITING, *SHOWN)

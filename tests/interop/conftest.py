@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -158,9 +159,18 @@ class Bench:
             return Ran(error.exit_code, None, error, events)
         return Ran(outcome.exit_code, outcome, None, events)
 
-    def files(self) -> dict[str, bytes]:
+    def delivered(self) -> dict[str, bytes]:
         """Return what the sink delivered."""
-        return {path.name: path.read_bytes() for path in self.folder.glob("*.pem")}
+        return {name: data for name, data in self.files().items() if name.endswith(".pem")}
+
+    def files(self) -> dict[str, bytes]:
+        """Return every file by its path, but for what the command itself keeps in ``state``."""
+        files = {
+            str(path.relative_to(self.folder)): path for path in self.folder.rglob("*") if path.is_file()
+        }
+        return {
+            name: path.read_bytes() for name, path in files.items() if not name.startswith(f"state{os.sep}")
+        }
 
     @property
     def certificate(self) -> x509.Certificate:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from items import GROUPS, ITEMS
-from rows import Elsewhere, NotOurs, Row
+from rows import Elsewhere, Row
 from table import TABLE
 
 from scepflow.testca.behaviours import all_behaviours
@@ -28,7 +28,8 @@ C is a rule of RFC 8894 or of careful clients, Q is what some real server does, 
   delivered alone) or a refusal with its exit code, the check that refuses, and a part of what is said. A refusal leaves every
   file as it was.
 - **A test**, by its pytest name.
-- **A reason** why it is not a client's matter. What is a server's matter is shown by the test CA where it can be.
+
+Every item is shown, a server's matter by the test CA.
 """
 
 _PARTS = {"C": "Rules", "Q": "Servers", "S": "Attacks"}
@@ -41,8 +42,8 @@ def page() -> str:
 
 def _counts() -> Iterator[str]:
     """Count each item once."""
-    yield "| | items | shown by runs | by other tests | not a client's matter |"
-    yield "|---|---|---|---|---|"
+    yield "| | items | shown by runs | by other tests |"
+    yield "|---|---|---|---|"
     ways = {
         kind: {item for part in TABLE if isinstance(part, kind) for item in part.items} for kind in _KINDS
     }
@@ -50,10 +51,10 @@ def _counts() -> Iterator[str]:
         items = {item for item in ITEMS if item.startswith(letter)}
         run = items & ways[Row]
         tested = items & ways[Elsewhere] - run
-        yield f"| {title} | {len(items)} | {len(run)} | {len(tested)} | {len(items - run - tested)} |"
+        yield f"| {title} | {len(items)} | {len(run)} | {len(tested)} |"
 
 
-_KINDS: tuple[type[Row | Elsewhere | NotOurs], ...] = (Row, Elsewhere, NotOurs)
+_KINDS: tuple[type[Row | Elsewhere], ...] = (Row, Elsewhere)
 
 
 def _body() -> Iterator[str]:
@@ -70,9 +71,7 @@ def _body() -> Iterator[str]:
         yield from (f"- {line}" for line in dict.fromkeys(shown))
 
 
-def _line(part: Row | Elsewhere | NotOurs, summaries: Mapping[str, str]) -> str:
-    if isinstance(part, NotOurs):
-        return f"not a client's matter: {part.reason}"
+def _line(part: Row | Elsewhere, summaries: Mapping[str, str]) -> str:
     if isinstance(part, Elsewhere):
         return f"`{part.test}`"
     behave = "; ".join(f"`{name}` {summaries[name]}" for name in part.behave)

@@ -1,6 +1,6 @@
 """Rows on CertReps: how they are encoded, who signs them, what they answer, what is inside."""
 
-from rows import Elsewhere, NotOurs, Row, issued, refused
+from rows import Elsewhere, Row, issued, refused
 
 from scepflow.testca import FailInfo
 
@@ -581,4 +581,4 @@ SENT = (
     Elsewhere(items=("Q-076",), test="tests/engine/test_messages.py::test_a_transaction_id_is_any_text"),
 )
 
-TABLE: tuple[Row | Elsewhere | NotOurs, ...] = (*ENCODED, *ANSWERED, *FORGED, *SEALED, *INSIDE, *SENT)
+TABLE: tuple[Row | Elsewhere, ...] = (*ENCODED, *ANSWERED, *FORGED, *SEALED, *INSIDE, *SENT)

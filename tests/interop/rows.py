@@ -97,11 +97,3 @@ class Elsewhere:
 
     items: tuple[str, ...]
     test: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class NotOurs:
-    """Items that are not a client's matter, with the reason."""
-
-    items: tuple[str, ...]
-    reason: str

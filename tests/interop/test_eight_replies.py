@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from scepflow.cli import cli
 from scepflow.testca import Authority, Behaviour, FailInfo, Knobs, Responder, serve
-from scepflow.testca.behaviours import behaviours
+from scepflow.testca.behaviours import all_behaviours, behaviours
 
 WRONG = {
     "forged": "signature",
@@ -33,6 +33,9 @@ WRONG = {
     "wrongkey": "certificate-key",
 }
 _LIVE = ("journal.sqlite3", "holder")  # read as rows; and who runs just now
+ESCAPES = [name for name in all_behaviours() if "escapes" in name]
+REFUSED = [name for name in ESCAPES if "escapes-for" not in name]  # for what they say
+UNSAID = ("escapes-in-head", "redirect-escapes")  # not even escaped
 FORMATS = pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
 
 PIPELINE = """\
@@ -226,23 +229,14 @@ def test_stripped_certificates_alone_are_no_attack(bench):
 @pytest.mark.parametrize(
     "options", [(), ("-vv",), ("--json",), ("-vv", "--log-format", "json")], ids=" ".join
 )
-@pytest.mark.parametrize(
-    ("reply", "knobs"),
-    [
-        ("escapes-in-reason", {"reject": FailInfo.BAD_REQUEST}),
-        ("escapes-in-transaction", {}),
-        ("escapes-in-type", {}),
-        ("escapes-in-status", {}),
-    ],
-)
-def test_no_control_character_of_a_server_comes_through(bench, reply, knobs, options):
-    bench.watch(reply, **knobs)
+@pytest.mark.parametrize("reply", ESCAPES)
+def test_no_control_character_of_a_server_comes_through(bench, reply, options):
+    bench.watch(reply, **({"reject": FailInfo.BAD_REQUEST} if reply == "escapes-in-reason" else {}))
     said = bench.run(*options)
-    assert said.exit_code in (5, 72)
-    assert "owned" in said.stdout + said.stderr
+    assert ("owned" in said.stdout + said.stderr) == (reply not in UNSAID)
     assert_no_control_characters(said)
     for told in (bench.call("status"), bench.call("history"), bench.call("status", "--json")):
-        assert "owned" in told.stdout
+        assert "owned" in told.stdout or reply in UNSAID or reply not in REFUSED
         assert_no_control_characters(told)
     kept = [value for rows in look(bench.folder).journal.values() for row in rows for value in row.values()]
     assert all(c.isprintable() or c == "\n" for value in kept for c in str(value))

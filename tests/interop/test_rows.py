@@ -11,9 +11,10 @@ def assert_delivered(bench):
     authority, certificate = bench.responder.authority, bench.certificate
     assert authority.records.certificate(certificate.serial_number) == certificate
     assert certificate.public_key() == bench.key.public_key()
-    assert bench.files().keys() == {"gw1.pem", "chain.pem"}
-    assert bench.files()["gw1.pem"] == certificate.public_bytes(Encoding.PEM)
-    assert set(x509.load_pem_x509_certificates(bench.files()["chain.pem"])) <= set(authority.bundle())
+    delivered = bench.delivered()
+    assert delivered.keys() == {"gw1.pem", "chain.pem"}
+    assert delivered["gw1.pem"] == certificate.public_bytes(Encoding.PEM)
+    assert set(x509.load_pem_x509_certificates(delivered["chain.pem"])) <= set(authority.bundle())
     known = {"gw1.pem", "chain.pem", "gw1.toml", "device.key", "ca.crt", "state"}
     assert {path.name for path in bench.folder.iterdir()} == known
 
@@ -28,6 +29,7 @@ def test_a_row(row, bench_of):
     ran = bench.run(renew=row.renewal)
     assert ran.code == row.expected.exit_code, ran.said
     assert row.expected.says in ran.said
+    assert all(c.isprintable() or c == "\n" for c in ran.said), ran.said  # S-060
     assert row.expected.warns is None or row.expected.warns in ran.warned
     if row.sent:
         assert row.sent.items() <= bench.sent.items()

@@ -22,7 +22,8 @@ from scepflow.engine.identity import SigningIdentity
 from scepflow.engine.messages import FailInfo, MessageType, PkiStatus, SignedAttributes, parse_request
 from scepflow.errors import RejectedError, TrustError
 from scepflow.testca.authority import Authority
-from scepflow.testca.behaviour import replying
+from scepflow.testca.behaviour import WireResponse, replying
+from scepflow.testca.behaviours import behaviours
 from scepflow.testca.certificates import LEAF, build_certificate
 from scepflow.testca.knobs import CAPABILITIES, Knobs
 from scepflow.testca.responder import Responder
@@ -697,3 +698,53 @@ def test_where_der_is_demanded_the_envelope_must_be_der_too(connect, identity, e
     assert post(strict.responder, sign(envelope, identity)).status == 200
     assert post(strict.responder, sign(indefinite(envelope), identity)).status == 400
     assert post(connect().responder, sign(indefinite(envelope), identity)).status == 200
+
+
+def test_strict_post_takes_one_kind_of_request_alone(connect, client_key):
+    client = connect(behave=behaviours(["strict-post"]))
+    body = captured(client, make_csr(client_key))
+    size = str(len(body))
+    assert post(client.responder, body, **{"content-length": size}).status == 200
+    assert post(client.responder, body).status == 415
+    assert post(client.responder, body, **{"content-length": f"{len(body) + 1}"}).status == 415
+    assert (
+        post(client.responder, body, **{"content-length": size, "content-type": "text/plain"}).status == 415
+    )
+    assert (
+        get(client.responder, f"operation=PKIOperation&message={quote(base64.b64encode(body))}").status == 415
+    )
+
+
+def test_strict_host_wants_a_host(connect, client_key):
+    client = connect(behave=behaviours(["strict-host"]))
+    body = captured(client, make_csr(client_key))
+    assert post(client.responder, body, host="ca.example").status == 200
+    assert post(client.responder, body).status == 400
+
+
+def test_strict_query_takes_no_bare_plus(connect, client_key):
+    client = connect(behave=behaviours(["strict-query"]))
+    text = base64.b64encode(captured(client, make_csr(client_key))).decode()
+    assert "+" in text
+    assert get(client.responder, f"operation=PKIOperation&message={quote(text)}").status == 200
+    assert get(client.responder, f"operation=PKIOperation&message={text}").status == 400
+
+
+def test_what_a_response_is_sent_as_comes_after_what_it_says(connect):
+    """In whatever order the two are named."""
+    for names in (("caps-404", "chunked"), ("chunked", "caps-404")):
+        response = get(connect(behave=behaviours(names)).responder, "operation=GetCACaps")
+        assert response.status == 404
+        assert isinstance(response, WireResponse)
+
+
+def test_a_message_that_is_lost_is_lost_however_the_others_are_sent(connect, client_key):
+    client = connect(behave=behaviours(["chunked", "loses-first"]))
+    body = captured(client, make_csr(client_key))
+    assert post(client.responder, body).pieces(b"HTTP/1.1 200 OK\r\n\r\n") == ()
+
+
+def test_an_expired_ca_issues_all_the_same(client_key, authority):
+    csr = make_csr(client_key)
+    late = authority.certificate.not_valid_after_utc + timedelta(days=1)
+    assert authority.issue(csr, now=late).not_valid_after_utc == late + timedelta(days=365)

@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from scepflow.engine.identity import SigningIdentity
 from scepflow.testca.authority import RaPair
 from scepflow.testca.behaviour import Behaviour
+from scepflow.testca.behaviours.statuses import ESCAPES
 from scepflow.testca.certificates import LEAF, build_certificate, key_usage, new_key
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _YEAR = timedelta(days=365)
 _CA = (x509.BasicConstraints(ca=True, path_length=None), True)
 _ENCIPHERS = (key_usage(digital_signature=True, key_encipherment=True), True)
 _ISSUES = (key_usage(digital_signature=True, key_cert_sign=True, crl_sign=True), True)
+_LOUD = ESCAPES.replace("\0", "")
 _HUGE_RSA = rsa.RSAPublicNumbers(65537, (1 << 16385) - 1)
 _SMALL_RSA = rsa.RSAPublicNumbers(65537, (1 << 767) | 1)
 
@@ -117,6 +119,16 @@ def _single_ra(authority: Authority, now: datetime, **usages: bool) -> None:
     authority.ra = RaPair(ra, ra)
 
 
+def _loud_ca(authority: Authority, now: datetime) -> None:
+    authority.ca = certified(authority.ca, now, extensions=[_CA], subject=_named(_LOUD))
+
+
+def _loud_ra(authority: Authority, now: datetime) -> None:
+    key = SigningIdentity(authority.certificate, new_key("rsa-2048"))
+    ra = certified(key, now, issuer=authority.ca, extensions=[LEAF, _ENCIPHERS], subject=_named(_LOUD))
+    authority.ra = RaPair(ra, ra)
+
+
 def _expired_ra(authority: Authority, now: datetime) -> None:
     if authority.ra is None:
         authority.add_ra(now)
@@ -146,7 +158,9 @@ def _changing_ca(name: str, summary: str, prepare: Callable[[Authority, datetime
 # -- what GetCACert gives: these change the answer
 
 
-def _giving(name: str, summary: str, change: Change) -> Behaviour:
+def _giving(
+    name: str, summary: str, change: Change, *, needs_ra: bool = False, needs_root: bool = False
+) -> Behaviour:
     def answer(response: HttpResponse, scene: Scene) -> HttpResponse:
         certificates = tuple(change(scene.authority.bundle(), scene))
         if len(certificates) == 1:
@@ -155,7 +169,14 @@ def _giving(name: str, summary: str, change: Change) -> Behaviour:
         headers = {"content-type": "application/x-x509-ca-ra-cert"}
         return replace(response, headers=headers, body=_certs_only(certificates))
 
-    return Behaviour(name=name, summary=summary, operations=("GetCACert",), answer=answer)
+    return Behaviour(
+        name=name,
+        summary=summary,
+        operations=("GetCACert",),
+        answer=answer,
+        needs_ra=needs_ra,
+        needs_root=needs_root,
+    )
 
 
 def _certs_only(certificates: Iterable[x509.Certificate]) -> bytes:
@@ -173,7 +194,8 @@ def _ordered(order: tuple[int, ...]) -> Behaviour:
     return _giving(
         f"order-{'-'.join(named)}",
         f"sends the certificates of its CA and RA in the order {', '.join(named)}",
-        lambda bundle, _: [bundle[place] for place in order if place < len(bundle)],
+        lambda bundle, _: [bundle[place] for place in order],
+        needs_ra=True,
     )
 
 
@@ -269,17 +291,25 @@ BEHAVIOURS = (
     ),
     _changing_ca("expired-ra", "has an RA whose certificates have expired", _expired_ra),
     _changing_ca("expired-ca", "has a CA whose certificate has expired", _expired_ca),
+    _changing_ca("escapes-for-the-ca", "names its CA in control sequences", _loud_ca),
+    _changing_ca("escapes-for-the-ra", "has an RA, named in control sequences", _loud_ra),
     _changing_ca("intermediate", "has a root above its CA", _under_root),
     _changing_ca(
         "expired-intermediate",
         "has a root above its CA, whose certificate has expired",
         partial(_under_root, ended=True),
     ),
-    _giving("no-root", "leaves its root out", lambda bundle, scene: set(bundle) - set(scene.authority.above)),
+    _giving(
+        "no-root",
+        "leaves its root out",
+        lambda bundle, scene: set(bundle) - set(scene.authority.above),
+        needs_root=True,
+    ),
     _giving(
         "ra-alone",
         "sends the certificate of its RA alone, as Dogtag and step-ca can",
         lambda _, scene: (scene.authority.encryption.certificate,),
+        needs_ra=True,
     ),
     _giving("duplicates", "sends each of its certificates three times", lambda bundle, _: bundle * 3),
     _giving(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepflow.engine import algorithms, asn1, cms, oids
@@ -30,6 +30,8 @@ from scepflow.testca.shapes import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scepflow.testca.behaviour import Scene
     from scepflow.testca.knobs import Reply
 
@@ -54,8 +56,18 @@ def _seal(content: bytes, reply: Reply, _: Scene, **parts: Any) -> bytes:
     return envelope(content, recipient=reply.recipient, **parts)
 
 
+def _transporting(name: str, summary: str, seal: Callable[[bytes, Reply, Scene], bytes]) -> Behaviour:
+    """Return a behaviour of key transport: only an RSA key can get one, others get what they should."""
+
+    def sealed(content: bytes, reply: Reply, scene: Scene) -> bytes | None:
+        is_rsa = isinstance(reply.recipient.public_key(), rsa.RSAPublicKey)
+        return seal(content, reply, scene) if is_rsa else None
+
+    return Behaviour(name=name, summary=summary, seal=sealed)
+
+
 def _sealing(name: str, summary: str, **parts: Any) -> Behaviour:
-    return Behaviour(name=name, summary=summary, seal=partial(_seal, **parts))
+    return _transporting(name, summary, partial(_seal, **parts))
 
 
 def _to_key_identifier(content: bytes, reply: Reply, _: Scene) -> bytes:
@@ -212,7 +224,7 @@ UNOPENED = (
     _sealing("short-key", "sends a content key of 5 bytes", key=b"short"),
     _sealing("long-key", "sends a content key of 24 bytes for AES-128", key=b"L" * 24),
     _sealing("mislabelled-oaep", "calls its RSAES-OAEP rsaEncryption, as Dogtag does", pad=_OAEP_SHA256),
-    Behaviour(name="broken-transport", summary="sends a content key without padding", seal=_broken_transport),
+    _transporting("broken-transport", "sends a content key without padding", _broken_transport),
     _sealing("broken-padding", "sends content without padding", encrypted_content=wrap(0x80, b"\x55" * 64)),
     _sealing("half-block", "sends half a block of content", encrypted_content=wrap(0x80, b"\x55" * 8)),
     _sealing("no-blocks", "sends no content at all in its envelope", encrypted_content=wrap(0x80, b"")),
@@ -266,32 +278,22 @@ BEHAVIOURS = (
         key_transport=algorithm(_UNKNOWN),
     ),
     _sealing("other-envelope-version", "numbers its envelope by another version of CMS", version=2),
-    Behaviour(
-        name="recipient-by-key-identifier",
-        summary="names the client by its key identifier",
-        seal=_to_key_identifier,
+    _transporting(
+        "recipient-by-key-identifier", "names the client by its key identifier", _to_key_identifier
     ),
-    Behaviour(
-        name="several-recipients",
-        summary="encrypts for others too, and for them first, as step-ca does",
-        seal=_to_several,
+    _transporting(
+        "several-recipients", "encrypts for others too, and for them first, as step-ca does", _to_several
     ),
-    Behaviour(name="crowd", summary="encrypts for 17 recipients", seal=_to_crowd),
-    Behaviour(
-        name="two-keys", summary="sends the client two content keys, a wrong one first", seal=_to_us_twice
-    ),
+    _transporting("crowd", "encrypts for 17 recipients", _to_crowd),
+    _transporting("two-keys", "sends the client two content keys, a wrong one first", _to_us_twice),
     Behaviour(name="for-a-stranger", summary="encrypts for somebody else", seal=_to_stranger),
-    Behaviour(
-        name="ciphertext-in-pieces",
-        summary="sends its ciphertext in pieces, as micromdm does",
-        seal=_in_pieces,
-    ),
+    _transporting("ciphertext-in-pieces", "sends its ciphertext in pieces, as micromdm does", _in_pieces),
     _sealing(
         "gcm",
         "encrypts with AES-GCM in an EnvelopedData, as step-ca can",
         cipher_identifier=algorithm(_AES128_GCM, seq(encode(b"N" * 12), encode(16))),
     ),
-    Behaviour(name="authenvelope", summary="sends an AuthEnvelopedData", seal=_authenticated),
+    _transporting("authenvelope", "sends an AuthEnvelopedData", _authenticated),
     _sealing(
         "rc2", "encrypts with RC2", cipher_identifier=algorithm(_RC2_CBC, seq(encode(58), encode(b"V" * 8)))
     ),

@@ -161,7 +161,9 @@ def _for_another_key(reply: Reply, scene: Scene) -> Reply:
 
 
 def _bomb(name: str, summary: str, make: Callable[[], bytes]) -> Behaviour:
-    return Behaviour(name=f"bomb-{name}", summary=summary, message=lambda _shape, _scene: make())
+    return Behaviour(
+        name=f"bomb-{name}", summary=summary, message=lambda _shape, _scene: make(), replaces=True
+    )
 
 
 def _crowded(**parts: bytes) -> bytes:
@@ -305,11 +307,13 @@ BEHAVIOURS = (
         "names one digest for the signer and another for the signature",
         digest=Digest.SHA256,
         signature_algorithm=algorithm(oids.SHA512_WITH_RSA),
+        needs_rsa=True,
     ),
     Behaviour(
         name="pss-without-end",
         summary="signs with RSASSA-PSS and a salt longer than any digest",
         message=partial(pss, salt_bytes=65),
+        needs_rsa=True,
     ),
     *(
         reshaping(f"type-{name}", f"says that its messageType is {text!r}", message_type=text)
@@ -330,8 +334,10 @@ BEHAVIOURS = (
         summary="puts a blank after the transaction's name",
         reply=_pad_transaction,
     ),
-    Behaviour(name="replay", summary="sends its first reply again and again", message=_replay_first),
-    Behaviour(name="reflection", summary="sends the client's message back", message=_reflect),
+    Behaviour(
+        name="replay", summary="sends its first reply again and again", message=_replay_first, replaces=True
+    ),
+    Behaviour(name="reflection", summary="sends the client's message back", message=_reflect, replaces=True),
     Behaviour(
         name="in-clear", summary="sends the certificate in clear, without an envelope", message=_in_clear
     ),
@@ -339,6 +345,7 @@ BEHAVIOURS = (
         name="raw-crl",
         summary="sends a CRL as it is, as servers of old drafts did",
         message=lambda _, scene: scene.authority.crl(scene.now).public_bytes(Encoding.DER),
+        replaces=True,
     ),
     *_BOMBS,
 )

@@ -238,9 +238,6 @@ QUESTIONS = (
         _CAPABILITIES,
     ),
     _answering("caps-500", "answers GetCACaps with HTTP 500", _page(500, "Server Error"), _CAPABILITIES),
-    _answering(
-        "caps-nothing", "answers GetCACaps with an empty body", HttpResponse(status=200), _CAPABILITIES
-    ),
     _answering("caps-page", "answers GetCACaps with a web page", _page(200, "Welcome"), _CAPABILITIES),
     _answering(
         "caps-flood",

@@ -140,7 +140,12 @@ def _timed(name: str, summary: str, value: bytes) -> Behaviour:
 
 
 def _using(name: str, cipher: Cipher, digest: Digest, summary: str) -> Behaviour:
-    return Behaviour(name=name, summary=summary, reply=partial(_algorithms, cipher=cipher, digest=digest))
+    return Behaviour(
+        name=name,
+        summary=summary,
+        reply=partial(_algorithms, cipher=cipher, digest=digest),
+        needs_rsa=digest is Digest.MD5,  # no standard has MD5 with EC keys
+    )
 
 
 BEHAVIOURS = (
@@ -236,24 +241,30 @@ BEHAVIOURS = (
         "leaves the parameters of its algorithms out, as step-ca does",
         digest_parameters=b"",
         signature_algorithm=algorithm(oids.RSA_ENCRYPTION, b""),
+        needs_rsa=True,
     ),
     reshaping(
         "null-parameters",
         "writes NULL as the parameters of its algorithms, as NDES does",
         digest_parameters=NULL_DER,
         signature_algorithm=algorithm(oids.RSA_ENCRYPTION, NULL_DER),
+        needs_rsa=True,
     ),
     reshaping(
         "sha256-with-rsa",
         "names its signature sha256WithRSAEncryption, as step-ca does",
         digest=Digest.SHA256,
         signature_algorithm=algorithm(oids.SHA256_WITH_RSA, b""),
+        needs_rsa=True,
     ),
-    Behaviour(name="pss", summary="signs with RSASSA-PSS", message=partial(pss, salt_bytes=32)),
+    Behaviour(
+        name="pss", summary="signs with RSASSA-PSS", message=partial(pss, salt_bytes=32), needs_rsa=True
+    ),
     Behaviour(
         name="bare-digest-info",
         summary="signs a DigestInfo without the NULL in it",
         message=_bare_digest_info,
+        needs_rsa=True,
     ),
     reshaping(
         "enveloped-data-type",
@@ -266,15 +277,18 @@ BEHAVIOURS = (
         summary="writes indefinite lengths and strings in pieces, as EJBCA does",
         content=_ber_content,
         message=_ber,
+        replaces=True,
     ),
     Behaviour(
         name="line-end-after",
         summary="ends its replies with a line end",
         message=partial(_followed, after=b"\r\n"),
+        replaces=True,
     ),
     Behaviour(
         name="data-after",
         summary="puts more data after its replies",
         message=partial(_followed, after=b"0\0"),
+        replaces=True,
     ),
 )

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 from scepflow.engine import oids
 from scepflow.engine.asn1 import encode, wrap
+from scepflow.engine.envelopes import open_envelope
 from scepflow.engine.exchange import HttpResponse
-from scepflow.engine.messages import MessageType, PkiStatus
+from scepflow.engine.messages import MessageType, PkiStatus, parse_request
+from scepflow.errors import ProtocolError
 from scepflow.testca.behaviour import Behaviour, reshaping
+from scepflow.testca.csr import challenge, load_csr
 from scepflow.testca.shapes import attribute
 
 if TYPE_CHECKING:
@@ -41,6 +44,29 @@ def _refuse_renewals(reply: Reply, scene: Scene) -> Reply:
     return replace(
         reply, pki_status=PkiStatus.FAILURE, fail_info=2, fail_info_text="not a certification request"
     )
+
+
+def _challenge(scene: Scene) -> str:
+    """Return the challenge that a request brought, or "" where there is none that can be read."""
+    try:
+        request = scene.request or parse_request(scene.http.body)
+        content = open_envelope(request.envelope, scene.authority.encryption)
+        return challenge(load_csr(content)).decode("utf-8", "backslashreplace")
+    except (ProtocolError, ValueError):
+        return ""
+
+
+def _echo(reply: Reply, scene: Scene) -> Reply:
+    text = f"the challenge {_challenge(scene)} is not known"
+    return replace(reply, pki_status=PkiStatus.FAILURE, fail_info=2, fail_info_text=text)
+
+
+def _echo_all(_response: HttpResponse, scene: Scene) -> HttpResponse:
+    logins = [value for name, value in scene.http.headers.items() if "authorization" in name.lower()]
+    body = (
+        f"<html><p>wrong challenge: {_challenge(scene)}</p><p>login: {' '.join(logins)}</p></html>".encode()
+    )
+    return HttpResponse(status=500, headers={"content-type": "text/html"}, body=body)
 
 
 def _instead(shape: Shape, _: Scene, *, values: tuple[bytes, ...]) -> Shape:
@@ -99,6 +125,17 @@ BEHAVIOURS = (
         summary="answers requests with HTTP 500 and a web page, as NDES does when it cannot decrypt them",
         operations=("PKIOperation",),
         answer=partial(_error, text=b"<html><title>500</title><h1>Server Error</h1></html>"),
+    ),
+    Behaviour(
+        name="echo-challenge",
+        summary="refuses requests and quotes their challenge in failInfoText",
+        reply=_echo,
+    ),
+    Behaviour(
+        name="echo-page",
+        summary="answers requests with HTTP 500 and a web page that quotes their challenge and login",
+        operations=("PKIOperation",),
+        answer=_echo_all,
     ),
     Behaviour(
         name="no-renewals",
