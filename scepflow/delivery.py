@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from scepflow.errors import ScepflowError, SinkError
 from scepflow.events import SinkDelivered, SinkFailed
-from scepflow.faults import working
+from scepflow.faults import masked, working
 from scepflow.stages import OutputSink, Prepared
 from scepflow.text import sanitise
 
@@ -85,7 +85,7 @@ def deliver(
     def attempt(name: str, step: Callable[[], object]) -> None:
         started_s = monotonic_s()
         try:
-            with working(sinks[name]):
+            with masked(run), working(sinks[name]):
                 step()
         except ScepflowError as error:
             failures[name] = error
@@ -161,7 +161,7 @@ def deliver_crl(
     for name, sink in sinks.items():
         started_s = monotonic_s()
         try:
-            with working(sink):
+            with masked(run), working(sink):
                 detail = sink.write_crl(crl, run)
             delivery = Delivery(name, sanitise(detail)) if detail is not None else None
         except ScepflowError as error:

@@ -155,7 +155,7 @@ class _Plan:
         if record is None:
             return "enrolls, for the first time"
         facts = record.current.certificate if record.current else None
-        missed = self._runner.missed(record) if facts and facts.not_after > self._now else {}
+        missed = self._runner.sinks.missed(record) if facts and facts.not_after > self._now else {}
         first = f"delivers to {', '.join(missed)}, and " if missed else ""
         decision = self._runner.decide(record, renew=self._renew, enroll=self._enroll)
         self.renewal = decision in ("renew", "nothing")

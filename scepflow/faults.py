@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scepflow.engine.exchange import HttpRequest
     from scepflow.stages import Connection, Run, Stage, Transport
 
-__all__ = ["connected", "working"]
+__all__ = ["connected", "masked", "working"]
 
 _ERRORS: dict[str, type[StageError]] = {
     "key source": errors.KeySourceError,
@@ -87,17 +87,29 @@ def _option_error(error: OptionError, stage: Stage) -> ScepflowError:
 
 
 @contextmanager
+def masked(run: Run) -> Iterator[None]:
+    """Take the secrets of a run out of whatever is raised inside."""
+    try:
+        yield
+    except Exception as error:
+        run.masks.hide_in_error(error)
+        raise
+
+
+@contextmanager
 def connected(transport: Transport, run: Run) -> Iterator[Connection]:
     """Open a transport's connection; whatever it does wrong comes out as a TransportError.
 
     A connection that cannot be closed is a warning: what it carried has arrived,
-    or the error inside says why it has not. That error is never swallowed.
+    or the error inside says why it has not. That error is never swallowed; whatever
+    secret of the run the other side has put into it is taken out.
     """
-    with working(transport):
+    with masked(run), working(transport):
         context = transport.connect(run)
         connection = context.__enter__()
     try:
-        yield _GuardedConnection(connection, transport)
+        with masked(run):
+            yield _GuardedConnection(connection, transport)
     except BaseException as error:
         _close(context, run, error)
         raise

@@ -7,7 +7,7 @@ or an answer handed on before it is verified, but for what `get_ca` says is not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cryptography import x509
@@ -94,7 +94,9 @@ def get_capabilities(
     run = make_run(pipeline, emit, system or System())
     with connected(pipeline.transport, run) as connection:
         response = connection.send(queries.ca_caps_request(pipeline.ca.url, pipeline.ca.identifier))
-    return CapabilitiesAnswer(queries.parse_ca_caps(response), response)
+    capabilities = queries.parse_ca_caps(response)
+    unknown = tuple(map(run.masks.hide, capabilities.unknown))  # a proxy may quote its login
+    return CapabilitiesAnswer(replace(capabilities, unknown=unknown), response)
 
 
 def get_ca(pipeline: Pipeline, *, emit: Callable[[Event], None], system: System | None = None) -> CaAnswer:

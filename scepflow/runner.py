@@ -10,9 +10,9 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from scepflow.digests import asked_digest, sink_digest
+from scepflow.digests import asked_digest
 from scepflow.errors import (
     LockedError,
     PendingError,
@@ -22,12 +22,11 @@ from scepflow.errors import (
     StateError,
 )
 from scepflow.events import RunFinished, RunStarted
-from scepflow.faults import working
 from scepflow.renewal import RENEWAL_RETRY, renewal_of
 from scepflow.system import System, make_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from scepflow.delivery import Delivery
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
     from scepflow.obtaining import Obtaining
     from scepflow.pipeline.model import Pipeline
     from scepflow.records import AttemptRecord, CertificateFacts, PipelineRecord
-    from scepflow.stages import OutputSink, Run
-    from scepflow.staging import StagedFiles
+    from scepflow.sinks import Sinks
+    from scepflow.stages import Run
     from scepflow.state import PipelineState, StateDirectory
 
 __all__ = ["Decision", "Outcome", "Runner", "at_work", "note_unreadable", "run_pipeline", "tell_run"]
@@ -464,7 +463,7 @@ class Runner:
             self.state.sweep()
         except StateError as error:  # the sinks may still have room for what the CA has granted
             self._context().warn("not-kept", error.message)
-        deliveries = self.deliver(transaction_id, credential, self.pipeline.sinks)
+        deliveries = self.sinks.deliver(transaction_id, credential, self.pipeline.sinks)
         return Outcome(
             action=action, certificate=facts, renew_at=renew_at, deliveries=deliveries, credential=credential
         )
@@ -473,9 +472,8 @@ class Runner:
 
     def _deliver_missed(self, record: PipelineRecord) -> Outcome | None:
         """Deliver the current certificate to the sinks that do not have it, or whose options have changed."""
-        with self._noting(self._context()):
-            self.staged.clear_all_but(self.pipeline.sinks)
-        current = record.current
+        sinks, current = self.sinks, record.current
+        sinks.clear_staged(but=self.pipeline.sinks)
         if (
             current is None
             or current.certificate is None
@@ -485,9 +483,8 @@ class Runner:
         gone = record.deliveries.keys() - self.pipeline.sinks.keys()
         if gone:
             self.journal.forget_sinks(self.place, sorted(gone))
-        missed = self.missed(record)
-        with self._noting(self._context()):  # the last run may have ended before it could
-            self.staged.clear_all_but(missed)
+        missed = sinks.missed(record)
+        sinks.clear_staged(but=missed)  # the last run may have ended before it could
         if not missed:
             return None
         try:
@@ -496,7 +493,7 @@ class Runner:
             if record.open:  # which may give another
                 return None
             raise
-        deliveries = self.deliver(current.transaction_id, credential, missed)
+        deliveries = sinks.deliver(current.transaction_id, credential, missed)
         return Outcome(
             action="delivered",
             certificate=current.certificate,
@@ -505,100 +502,12 @@ class Runner:
             credential=credential,
         )
 
-    def missed(self, record: PipelineRecord) -> dict[str, OutputSink]:
-        """Return the sinks that do not have the current certificate, whose options have changed, or whose output is gone."""
-        return {
-            name: sink
-            for name, sink in self.pipeline.sinks.items()
-            if not (_is_delivered(record, name, sink) and self._is_in_place(sink))
-        }
-
-    def _is_in_place(self, sink: OutputSink) -> bool:
-        """Return whether a sink's output is there; what cannot be looked at is delivered, and says then what is wrong."""
-        try:
-            with working(sink):
-                return sink.is_in_place(self._context())
-        except ScepflowError:
-            return False
-
-    def deliver(
-        self,
-        transaction_id: str,
-        credential: Credential,
-        sinks: Mapping[str, OutputSink],
-        *,
-        tell_again: bool = True,
-    ) -> tuple[Delivery, ...]:
-        """Deliver a certificate and note what became of each sink.
-
-        Args:
-            transaction_id: of the certificate.
-            credential: key, certificate and chain.
-            sinks: who gets it; those that only write and wait for one of these follow.
-            tell_again: whether that is so even for those that have been told of this certificate: a daemon that was
-                reloaded while its files could not be written has not seen them.
-        """
-        from scepflow.delivery import awaited, deliver
-
-        run, waits = self._context(), awaited(self.pipeline.sinks)
-        others = self.pipeline.sinks.keys() - sinks.keys()
-        behind = others & self.missed(self.record()).keys() if others else set()
-
-        def note(delivery: Delivery) -> None:
-            told = [name for name, files in waits.items() if delivery.sink in files] if tell_again else []
-            with self._noting(run):  # else it will be delivered once more
-                self._note(transaction_id, delivery, outdates=() if delivery.error else told)
-
-        def note_staged(sink: str, paths: Sequence[Path]) -> None:
-            with self._noting(run):
-                self.staged.note(sink, paths)
-
-        def to(some: Mapping[str, OutputSink], behind: Collection[str]) -> tuple[Delivery, ...]:
-            clock = self.system.monotonic_s
-            noted: dict[str, Any] = {"monotonic_s": clock, "note": note, "note_staged": note_staged}
-            return deliver(some, credential, run, waits=waits, behind=behind, **noted)
-
-        deliveries = to(sinks, behind)
-        arrived = {delivery.sink for delivery in deliveries if not delivery.error}
-        followers = {
-            name: self.pipeline.sinks[name]
-            for name, files in waits.items()
-            if name in others and arrived & set(files) and (tell_again or name in behind)
-        }
-        if followers:
-            deliveries += to(followers, behind | (sinks.keys() - arrived))
-        with self._noting(run):
-            self.staged.clear(arrived | (others - behind))
-        return deliveries
-
     @property
-    def staged(self) -> StagedFiles:
-        """What the sinks may have left beside their targets."""
-        from scepflow.staging import StagedFiles
+    def sinks(self) -> Sinks:
+        """What becomes of the pipeline's sinks."""
+        from scepflow.sinks import Sinks
 
-        return StagedFiles(self.state.path / "staged.json")
-
-    @contextmanager
-    def _noting(self, run: Run) -> Iterator[None]:
-        """Warn of what cannot be kept, and go on."""
-        try:
-            yield
-        except StateError as error:
-            run.warn("not-kept", error.message)
-
-    def _note(self, transaction_id: str, delivery: Delivery, *, outdates: Sequence[str]) -> None:
-        """Write down what became of a sink."""
-        now, error = self.system.now(), delivery.error
-        self.journal.deliver(
-            self.place,
-            transaction_id,
-            delivery.sink,
-            options=sink_digest(self.pipeline.sinks[delivery.sink]),
-            at=now,
-            error=error.message if error else None,
-            detail=delivery.detail,
-            outdates=outdates,
-        )
+        return Sinks(self.pipeline, self.state, self._context(), system=self.system)
 
     def _context(self) -> Run:
         return make_run(self.pipeline, self.emit, self.system)
@@ -606,8 +515,3 @@ class Runner:
 
 class _HeldError(RejectedError):
     """The CA has rejected this before, and nothing was sent."""
-
-
-def _is_delivered(record: PipelineRecord, name: str, sink: OutputSink) -> bool:
-    delivery = record.deliveries.get(name)
-    return delivery is not None and delivery.error is None and delivery.options == sink_digest(sink)

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
+from scepflow.masks import Masks
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
@@ -66,6 +68,7 @@ class Run:
         rehearsal: whether this is a dry run: a stage then makes nothing that outlives it.
         note_staged: is told by a sink, before it makes them, of the absolute paths of files that are to be gone once it
             has delivered; those that a kill leaves are then removed by a later run, even if the sink is another by then.
+        masks: hides what was revealed in everything that is told; for what no `Secret` holds, see `hide`.
     """
 
     pipeline: str
@@ -77,6 +80,7 @@ class Run:
     renewal: bool = False
     rehearsal: bool = False
     note_staged: Callable[[Sequence[Path]], None] = lambda _paths: None
+    masks: Masks = field(default_factory=Masks, repr=False, compare=False)
 
     def path(self, name: str) -> Path:
         """Return the path that an option names, relative to the pipeline file."""
@@ -84,7 +88,13 @@ class Run:
 
     def reveal(self, secret: Secret) -> str:
         """Return a secret's text. Never log it, never put it in an error or an argv."""
-        return secret.reveal(self.directory)
+        text = secret.reveal(self.directory)
+        self.hide(text)
+        return text
+
+    def hide(self, text: str) -> None:
+        """Show ``***`` instead of a text from now on, should a peer send it back; one of 5 characters or less is shown."""
+        self.masks.add(text)
 
     def warn(self, code: str, text: str) -> None:
         """Tell the user something that works today and should be looked at."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from scepflow.masks import Masks
 from scepflow.stages import Run
 
 if TYPE_CHECKING:
@@ -44,17 +45,18 @@ def make_run(
 
     Args:
         pipeline: what is run.
-        emit: is told every event.
+        emit: is told every event, without the secrets that this run has revealed.
         system: its world.
         previous: the credential that is being renewed, or None.
     """
-    signer = pipeline.signer
+    signer, masks = pipeline.signer, Masks()
     return Run(
         pipeline=pipeline.name,
         directory=pipeline.directory,
         now=system.now,
         random_bytes=system.random_bytes,
-        emit=emit,
+        emit=lambda event: emit(masks.hide_in_event(event)),
+        masks=masks,
         previous=previous,
         renewal=signer.renews or (previous is not None and signer.renews_with(previous)),
     )

@@ -254,6 +254,10 @@ class Transaction:
             RejectedError: the CA said no.
             TransportError, TrustError, ProtocolError: no answer, or one that fails a check.
         """
+        if (
+            enrollment.channel.challenge_password
+        ):  # which may be of a request that was made elsewhere, or earlier
+            self.run.hide(enrollment.channel.challenge_password)
         delays_s = self._delays_s()
         event: Issued | Pending | Rejected | None = None
         if since is None:

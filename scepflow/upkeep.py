@@ -143,7 +143,7 @@ def _deliver(
 ) -> Outcome:
     credential = runner.obtaining().credential(attempt)
     chosen = {name: runner.pipeline.sinks[name] for name in sinks}
-    deliveries = runner.deliver(attempt.transaction_id, credential, chosen, tell_again=tell_again)
+    deliveries = runner.sinks.deliver(attempt.transaction_id, credential, chosen, tell_again=tell_again)
     assert attempt.certificate is not None, "an issued attempt has one"
     return Outcome(
         action=action,

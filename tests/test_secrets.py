@@ -15,7 +15,9 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -24,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+from cryptography.x509.oid import AttributeOID
 
 from scepflow.testca import Authority, FailInfo, Knobs, Responder, serve
 from scepflow.testca.behaviour import Behaviour
@@ -31,13 +34,14 @@ from scepflow.testca.behaviours import behaviours
 
 SECRETS = {
     "challenge": "Ch4llenge+of/this=CA~ü",
-    "key": 'K3y phrase "quoted" & more',
+    "key": 'K3y_phr4se "qu0ted" & m0re',
     "proxy": "pr0xy:p@ss%word",
     "client": "Cl1ent\\phrase'here",
     "sink": "S1nk_phrase-of-a-key",
     "p12": "P12<word>é#1",
 }
 USER = "svc"
+PART_BYTES = 8
 PIPELINE = """\
 [ca]
 url = "http://ca.test/scep"
@@ -128,7 +132,9 @@ def forms(secret: str) -> dict[str, bytes]:
         for name, encode in (("base64", b64encode), ("base64url", urlsafe_b64encode))
         for before in range(3)
     }
+    parts = {f"part at {at}": plain[at : at + PART_BYTES] for at in range(len(plain) - PART_BYTES)}
     return {
+        **parts,  # what is said in two halves
         "plain": plain,
         "Latin-1": secret.encode("latin-1"),
         "UTF-16": secret.encode("utf-16-le"),
@@ -156,7 +162,7 @@ def found_in(data: bytes, known: dict[str, dict[str, bytes]]) -> list[str]:
 def test_the_search_finds_every_form(secret):
     around = f'{{"level": "debug", "login": "{b64encode(f"xy{secret}z".encode()).decode()}"}}'
     for form, look in forms(secret).items():
-        assert len(look) >= 12, form
+        assert len(look) >= (PART_BYTES if form.startswith("part") else 12), form
         assert any(form in hit for hit in found_in(b"\x00log " + look + b" end", {"it": forms(secret)}))
     assert found_in(around.encode(), {"it": forms(secret)})
     assert found_in(secret.encode().upper(), {"it": forms(secret)})
@@ -181,6 +187,8 @@ class Desk:
         path = self.folder / "secrets" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"{SECRETS[name]}\n")
+        if self.source == "command":
+            return f'{{ command = ["cat", "secrets/{name}"] }}'
         return f'{{ file = "secrets/{name}" }}'
 
     def write(
@@ -196,8 +204,12 @@ class Desk:
         (self.folder / name).write_text(text + more)
 
     def call(self, *arguments: str, code: int) -> bytes:
-        environment = {**os.environ, "SCEPFLOW_STATE_DIR": str(self.folder / "state")}
-        if self.source == "env":
+        places = {"SCEPFLOW_STATE_DIR": "state", "HOME": "home", "TMPDIR": "tmp"}
+        environment = dict(os.environ)
+        for variable, name in places.items():  # all that is searched
+            (self.folder / name).mkdir(exist_ok=True, mode=0o700)
+            environment[variable] = str(self.folder / name)
+        if self.source == "env" or arguments[0] == "sscep":
             environment |= {f"SECRET_{name.upper()}": secret for name, secret in SECRETS.items()}
         done = subprocess.run(
             [sys.executable, "-m", "scepflow", *arguments],
@@ -241,7 +253,7 @@ def authority():
     return Authority.create(now=datetime.now(UTC) - timedelta(days=1))
 
 
-from_everywhere = pytest.mark.parametrize("desk", ["file", "env", "literal"], indirect=True)
+from_everywhere = pytest.mark.parametrize("desk", ["file", "env", "literal", "command"], indirect=True)
 
 
 @pytest.fixture
@@ -284,19 +296,18 @@ def test_a_run_leaves_no_secret_behind(authority, desk):
     watching = Watching(authority)
     with serve(watching.responder, path="") as server:
         desk.write("gw1.toml", authority, server.url)
-        desk.call("-vv", "validate", "gw1.toml", code=0)
-        desk.call("validate", "--json", "gw1.toml", code=0)
-        desk.call("-vv", "explain", "gw1.toml", code=0)
-        desk.call("explain", "--json", "gw1.toml", code=0)
-        desk.call("-vv", "run", "--dry-run", "gw1.toml", code=0)
+        if desk.source == "file":
+            for command in ("validate", "explain", "doctor"):
+                desk.call("-vv", command, "gw1.toml", code=0)
+                desk.call(command, "--json", "gw1.toml", code=0)
+            desk.call("-vv", "run", "--dry-run", "gw1.toml", code=0)
         desk.call("-vv", "run", "gw1.toml", code=0)
         desk.call("-vv", "--log-format", "json", "run", "--renew", "--json", "gw1.toml", code=0)
         desk.call("-vv", "deliver", "gw1.toml", code=0)
-        desk.call("-vv", "doctor", "gw1.toml", code=0)
-        desk.call("doctor", "--json", "gw1.toml", code=0)
-    for command in ("status", "history"):
-        desk.call("-vv", command, code=0)
-        desk.call(command, "--json", code=0)
+    if desk.source == "file":
+        desk.call("-vv", "status", code=0)
+        desk.call("status", "--json", code=0)
+    desk.call("-vv", "history", code=0)
     login = b64encode(f"{USER}:{SECRETS['proxy']}".encode()).decode()
     assert watching.logins == {f"Basic {login}"}
     load_pem_private_key((desk.folder / "out.key").read_bytes(), SECRETS["sink"].encode())
@@ -337,9 +348,7 @@ def test_a_run_that_fails_leaves_no_secret_behind(authority, desk, knobs, behave
     watching = Watching(authority, behave=behaviours(behave), **knobs)
     with serve(watching.responder, path="") as server:
         desk.write("gw1.toml", authority, server.url)
-        desk.call("-vv", "run", "--wait", "0s", "gw1.toml", code=code)
-        desk.call("-vv", "--log-format", "json", "run", "--wait", "0s", "--json", "gw1.toml", code=code)
-        desk.call("status", "--json", code=0)
+        desk.call("-vv", "run", "--wait", "0s", "--json", "gw1.toml", code=code)
         desk.call("history", "--json", code=0)
         assert desk.leaks() == []
         watching.responder.behave(Knobs(challenge=SECRETS["challenge"]))
@@ -350,29 +359,72 @@ def test_a_run_that_fails_leaves_no_secret_behind(authority, desk, knobs, behave
 
 @from_everywhere
 def test_stages_that_fail_leave_no_secret_behind(authority, desk):
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
     wrong = desk.secret("p12")
     with serve(Watching(authority).responder, path="") as server:
-        desk.write("dead.toml", authority, f"http://127.0.0.1:{port}")
         desk.write("key.toml", authority, server.url, key=wrong)
         desk.write("client.toml", authority, server.url, client=wrong)
         more = f'[sink.broken]\nuse = "breaking"\nword = {wrong}\n'
         desk.write("broken.toml", authority, server.url, more=more)
-        desk.write("typo.toml", authority, server.url, more='[sink.typo]\nuse = "pkcs12"\npasswort = "x"\n')
-        desk.call("-vv", "run", "dead.toml", code=4)
         desk.call("-vv", "run", "key.toml", code=78)
         desk.call("-vv", "run", "--dry-run", "client.toml", code=78)
+        desk.call("-vv", "-p", "breaks.py", "run", "--json", "broken.toml", code=6)
+    assert desk.leaks() == []
+
+
+def test_a_run_that_cannot_go_on_leaves_no_secret_behind(authority, desk):
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with serve(Watching(authority).responder, path="") as server:
+        desk.write("dead.toml", authority, f"http://127.0.0.1:{port}")
+        desk.write("typo.toml", authority, server.url, more='[sink.typo]\nuse = "pkcs12"\npasswort = "x"\n')
+        desk.call("-vv", "run", "dead.toml", code=4)
         desk.call("-vv", "run", "typo.toml", code=78)
         desk.write("gw1.toml", authority, server.url)
         said = desk.call("-vv", "-p", "bug.py", "run", "gw1.toml", code=1)
         desk.call("-vv", "-p", "bug.py", "--log-format", "json", "run", "--json", "gw1.toml", code=1)
-        desk.call("-vv", "-p", "breaks.py", "run", "broken.toml", code=6)
-        desk.call(
-            "-vv", "-p", "breaks.py", "--log-format", "json", "deliver", "broken.toml", "broken", code=6
-        )
     assert b"Traceback" in said
     assert b"in authenticate_ca" in said
+    assert desk.leaks() == []
+
+
+@pytest.mark.parametrize(
+    ("behave", "code", "next_code"),
+    [("echo-challenge", 72, 72), ("echo-page", 4, 5)],
+    ids=["in failInfoText", "in a web page"],
+)
+def test_what_a_peer_quotes_is_not_told(authority, desk, behave, code, next_code):
+    watching = Watching(authority, behave=behaviours([behave]))
+    with serve(watching.responder, path="") as server:
+        desk.write("gw1.toml", authority, server.url)
+        said = desk.call("-vv", "run", "gw1.toml", code=code)
+        desk.call("-vv", "--log-format", "json", "run", "--json", "gw1.toml", code=next_code)
+    assert b"challenge" in said
+    assert b"***" in said
+    assert b"***" in desk.call("history", "--json", code=0)
+    desk.call("status", "--json", code=0)
+    assert desk.leaks() == []
+
+
+@pytest.mark.parametrize(
+    ("behave", "code"),
+    [((), 0), (("echo-challenge",), 72), (("echo-page",), 95)],
+    ids=["issued", "quoted in failInfoText", "quoted in a web page"],
+)
+def test_the_sscep_front_leaves_no_secret_behind(authority, desk, behave, code):
+    key = load_pem_private_key((desk.folder / "device.key").read_bytes(), SECRETS["key"].encode())
+    name = x509.Name.from_rfc4514_string("CN=gw1")
+    csr = x509.CertificateSigningRequestBuilder().subject_name(name)
+    csr = csr.add_attribute(AttributeOID.CHALLENGE_PASSWORD, SECRETS["challenge"].encode())
+    (desk.folder / "secrets").mkdir()
+    (desk.folder / "secrets" / "csr.pem").write_bytes(csr.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    (desk.folder / "ca.pem").write_bytes(authority.certificate.public_bytes(Encoding.PEM))
+    with serve(Watching(authority, behave=behaviours(behave)).responder, path="") as server:
+        files = ("-c", "ca.pem", "-k", "device.key", "-r", "secrets/csr.pem", "-l", "out.pem")
+        said = desk.call(
+            "sscep", "enroll", "-u", server.url, *files, "-P", "env:SECRET_KEY", "-v", "-d", code=code
+        )
+    assert (b"***" in said) == bool(behave)
+    assert (b"there is a secret in it" in said) == ("echo-challenge" in behave)
     assert desk.leaks() == []
 
 

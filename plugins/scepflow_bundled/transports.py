@@ -184,4 +184,6 @@ class ProxyTransport(HttpTransport, frozen=True, kw_only=True, tag="proxy"):
     def _login(self, run: Run) -> str:
         """Return the credentials in UTF-8 (RFC 7617 §2 The 'Basic' Authentication Scheme)."""
         password = run.reveal(self.password) if self.password else ""
-        return f"Basic {b64encode(f'{self.user}:{password}'.encode()).decode('ascii')}"
+        login = b64encode(f"{self.user}:{password}".encode()).decode("ascii")
+        run.hide(login)  # a proxy may quote it
+        return f"Basic {login}"

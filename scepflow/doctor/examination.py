@@ -145,7 +145,7 @@ class _Observed:
     def server(self) -> str | None:
         """What the server says it is."""
         said = [answer.headers.get("server") for answer in self.answers.values()]
-        return sanitise(said[-1], limit=80) if said and said[-1] else None
+        return self.run.masks.hide(sanitise(said[-1], limit=80)) if said and said[-1] else None
 
 
 def _examine(
@@ -299,11 +299,12 @@ def _offers(answer: _Answer, found: _Conclusion) -> dict[str, Any]:
     capabilities = answer.capabilities
     if capabilities is None and not found.certificates:
         return {}  # nobody answered
+    hide = answer.observed.run.masks.hide if answer.observed else str
     return {
         "capabilities": {
             "answered": capabilities is not None,
             "known": sorted(capabilities.names) if capabilities else [],
-            "unknown": list(capabilities.unknown) if capabilities else [],
+            "unknown": list(map(hide, capabilities.unknown)) if capabilities else [],
         },
         "requests": {
             "method": found.choice.method,

@@ -121,7 +121,10 @@ def nonce_lines(response: HttpResponse) -> Iterator[str]:
 
 
 def _dump(screen: Screen, der: bytes) -> None:
-    if screen.is_debug:
+    """Print a message with ``-d``, unless the CA has put a secret of ours into it: its base64 hides nothing."""
+    if screen.is_debug and screen.masks.is_in(der):
+        screen.say("not shown: there is a secret in it")
+    elif screen.is_debug:
         screen.say("printing PEM fomatted PKCS#7")
         for line in pem_lines("PKCS7", der):
             screen.raw(line)

@@ -23,6 +23,7 @@ from scepflow.events import (
     Warned,
 )
 from scepflow.hookspecs import hookimpl
+from scepflow.masks import Masks
 from scepflow.sscep.exchanges import nonce_lines
 from scepflow.sscep.hints import hint_in_options, message_in_options
 
@@ -64,6 +65,7 @@ class Screen:
 
     Attributes:
         names: files of ours → what a line calls them.
+        masks: hides the secrets of the run that is under way.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Screen:
         self._stderr = stderr
         self._lost: list[TextIO] = []  # those that could not be written
         self.names: Mapping[str, str] = {}
+        self.masks = Masks()
         self._warned: set[str] = set()
         self.is_verbose = verbose
         self.is_debug = debug
@@ -94,6 +97,7 @@ class Screen:
         """Write to a stream; one that cannot be written gets nothing more, and no exchange ends for a line."""
         if stream in self._lost:
             return
+        text = self.masks.hide(text)
         for copy, name in self.names.items():
             text = re.sub(rf"{re.escape(copy)}(?![0-9])", name.replace("\\", r"\\"), text)
         try:

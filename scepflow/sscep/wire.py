@@ -98,6 +98,7 @@ class WatchedTransport(Transport, frozen=True, kw_only=True, tag="sscep-watched"
     @contextmanager
     def connect(self, run: Run) -> Iterator[Connection]:
         """Open the other transport."""
+        self.wire.screen.masks = run.masks
         with self.inner.connect(run) as connection:
             yield _WatchedConnection(connection, self.wire)
 

@@ -3,6 +3,7 @@ import os
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -1042,3 +1043,10 @@ def test_the_transports_are_offered_by_name():
     except ModuleNotFoundError as error:
         pytest.skip(f"{error.name} is not there yet")
     assert {"direct", "proxy"} <= {stage.stage_name() for stage in offered}
+
+
+def test_a_login_with_a_short_password_is_hidden_as_it_is_sent():
+    run = make_run()
+    options = {"url": "http://proxy.test:3128", "user": "svc", "password": Secret("abc")}
+    with ProxyTransport(**options).connect(run):
+        assert run.masks.hide(f"you sent {b64encode(b'svc:abc').decode()}") == "you sent ***"
