@@ -71,7 +71,7 @@ def describe(
         "subject": name_text(certificate.subject),
         "role": _role(certificate),
         "issuer": name_text(certificate.issuer),
-        "serial_number": serial_text(certificate.serial_number),
+        "serial_number": serial_text(engine_certificates.serial_number(certificate)),
         "not_before": timestamp(certificate.not_valid_before_utc),
         "not_after": timestamp(certificate.not_valid_after_utc),
         "validity": _validity(certificate, now),
