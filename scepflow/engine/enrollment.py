@@ -110,9 +110,8 @@ class Enrollment:
         resumed: bool = False,
     ) -> None:
         password = challenge_password(csr) or channel.challenge_password
-        bundle = channel.bundle.without(
-            csr.public_key()
-        )  # the request's, which may be another than the signer's
+        # The request's key, which at a renewal is another than the signer's.
+        bundle = channel.bundle.without(csr.public_key())
         self.channel = replace(channel, challenge_password=password, bundle=bundle)
         self.csr = csr
         self.transaction_id = transaction_id
