@@ -427,7 +427,7 @@ def _left_out(certificate: x509.Certificate) -> Finding:
     return Finding(
         "untrusted-certificate",
         f"left out of the CA's answer: nothing pins {subject} or calls it an RA's, and the CA decrypts and signs itself; "
-        f'signing_certificate = "{fingerprint(certificate)}" would take it',
+        f'if its operator says that it signs replies, set signing_certificate = "{fingerprint(certificate)}"',
     )
 
 

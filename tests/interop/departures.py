@@ -9,7 +9,7 @@ DEPARTURES: dict[str, str] = {
     "it. 13 has no meaning anywhere.",
     "C-116": "the RFC advises a new PKCSReq. The next run polls for the old one instead: the CA may have issued already, and a new "
     "request would spend a second challenge (Q-015). A CA that does not know the transaction gets the request again.",
-    "Q-017": "whether to enroll anew, and spend a challenge on it, is for a person to say: signer = self-signed does it.",
+    "Q-017": 'whether to enroll anew, and spend a challenge on it, is for a person to say: use = "self-signed" in [signer] does it.',
     "Q-020": "the RFC forbids single DES. Default step-ca and micromdm answer in nothing else, and refusing them would stop "
     "every client of theirs; what DES hides here is a certificate, which is public. So it is read, with a warning in each run, "
     "never sent by default, and refused by security = strict.",
@@ -30,10 +30,14 @@ DEPARTURES: dict[str, str] = {
     "Q-103": "blanks, line ends and NULs may follow. Certificates one after the other in DER are refused like any other "
     "data: nobody knows what was meant; PEM can hold several.",
     "Q-110": "single DES is read without being asked for, with a warning: see Q-020.",
+    "Q-116": "the difference is told of and never refused: see S-023.",
     "S-006": "a forged FAILURE needs a signature that is believed. A client of the CA whose certificate was put into GetCACert on the "
     "way has one, unless its extended key usage says otherwise or the CA needs no RA: that is warned of in each run as "
     "ra-not-pinned, and shut out by signing_certificate.",
     "S-022": "a warning and no refusal: the key is ours and so is the harm; what a CA lets its clients do is the CA's to say.",
+    "S-023": "told of and never refused: the key is ours, and CAs set subjects and names by their own rules. Names that nobody asked "
+    "for are told of always, but for the common name's; usages only beside those that were asked for, since most CAs give some "
+    "to whoever names none.",
     "S-026": "an EC point off its curve and an RSA exponent that is even are keys that cannot be read: such a certificate verifies nothing.",
     "S-035": "the item allows ten million iterations, which takes seconds, and more on a small device. 1.5 million take less than one, and are "
     "more than is advised for any of the digests (600 000 with SHA-256, 1.3 million with SHA-1).",
