@@ -21,8 +21,8 @@ DEPARTURES: dict[str, str] = {
     "put his own there, and they would become trust anchors. So a single layer is refused.",
     "Q-085": "an identifier is an option. A bare CRL is the CA's, but nothing ties it to our question, and an older one could be "
     "sent in its place: it is refused.",
-    "Q-093": "accepted only if its key were ours, it would still be a second reading of what the private key opened, and so an "
-    "answer to S-050's question; no server of today sends it.",
+    "Q-093": "to take it, though only where its key is ours, would be a second reading of what the private key opened, and its "
+    "outcome would tell how far decryption came (S-050). No server of today sends it.",
     "Q-095": "PKCS#7 1.5 has an OCTET STRING there too when the type is data; its digest leaves tag and length open, so two "
     "readings would fit one signature. It is refused even where the digest fits.",
     "Q-101": "no note: PEM says no less than DER, and what it brings is authenticated alike. A note in each run that nobody could "
