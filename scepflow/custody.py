@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from scepflow.engine.certificates import serial_number
 from scepflow.engine.identity import Credential
 from scepflow.engine.trust import fingerprint
 from scepflow.errors import StateError
@@ -337,7 +338,7 @@ def facts_of(certificate: x509.Certificate) -> CertificateFacts:
     return CertificateFacts(
         subject=sanitise(certificate.subject.rfc4514_string()),
         issuer=sanitise(certificate.issuer.rfc4514_string()),
-        serial=f"{certificate.serial_number:x}",
+        serial=f"{serial_number(certificate):x}",
         fingerprint=fingerprint(certificate),
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,

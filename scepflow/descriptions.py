@@ -264,7 +264,7 @@ def describe_certificate(certificate: x509.Certificate) -> dict[str, Any]:
     return {
         "subject": name_text(certificate.subject),
         "issuer": name_text(certificate.issuer),
-        "serial_number": serial_text(certificate.serial_number),
+        "serial_number": serial_text(certificates.serial_number(certificate)),
         "not_before": timestamp(certificate.not_valid_before_utc),
         "not_after": timestamp(certificate.not_valid_after_utc),
         "key": described_key(certificates.public_key(certificate)),

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from scepflow.ca import ask_next_ca, authenticate_ca, authenticate_certificates, fetch_certificates
 from scepflow.engine import queries
 from scepflow.engine.algorithms import Security
+from scepflow.engine.certificates import serial_number as serial_of
 from scepflow.engine.channel import Channel
 from scepflow.errors import SignerError, TrustError
 from scepflow.events import ReplyReceived, RequestSent, SignerReady
@@ -207,7 +208,7 @@ def get_crl(
     """
 
     def exchange(line: _Line) -> queries.Answer[x509.CertificateRevocationList]:
-        own = line.channel.identity.certificate.serial_number
+        own = serial_of(line.channel.identity.certificate)
         number = own if serial_number is None else serial_number
         message, request = queries.crl_request(line.channel, number, issuer_der=issuer_der, **line.label())
         response = line.send(message, request)

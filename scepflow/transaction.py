@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepflow.engine.algorithms import Security
+from scepflow.engine.certificates import serial_number
 from scepflow.engine.channel import Channel
 from scepflow.engine.enrollment import Enrollment, Issued, Pending
 from scepflow.engine.messages import MessageType, fail_info_name
@@ -385,7 +386,7 @@ class Transaction:
             transaction_id=self.transaction_id,
             subject=sanitise(certificate.subject.rfc4514_string()),
             issuer=sanitise(certificate.issuer.rfc4514_string()),
-            serial=f"{certificate.serial_number:x}",
+            serial=f"{serial_number(certificate):x}",
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
             fingerprint=fingerprint(certificate),
@@ -405,7 +406,7 @@ def describe_certificate(certificate: x509.Certificate) -> str:
     """Return such as ``self-signed`` or ``certificate of CN=gw1, serial 4f11``."""
     if certificate.issuer == certificate.subject:
         return "self-signed"
-    return f"certificate of {sanitise(certificate.subject.rfc4514_string())}, serial {certificate.serial_number:x}"
+    return f"certificate of {sanitise(certificate.subject.rfc4514_string())}, serial {serial_number(certificate):x}"
 
 
 _REJECTION_HINTS = {

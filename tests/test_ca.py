@@ -172,6 +172,10 @@ def test_a_pinned_ra_needs_no_word(ra_world):
     ra = ra_world.authority.ra
     pin = f"sha256:{ra.encryption.certificate.fingerprint(hashes.SHA256()).hex()}"
     authenticate(ra_world, encryption_certificate=pin)
+    assert ra_world.warnings == ["ra-not-pinned"]  # of who signs
+    ra_world.events.clear()
+    signs = f"sha256:{ra.signing.certificate.fingerprint(hashes.SHA256()).hex()}"
+    authenticate(ra_world, encryption_certificate=pin, signing_certificate=signs)
     assert ra_world.warnings == []
 
 

@@ -148,7 +148,7 @@ OIDS = {
 
 
 def test_there_are_numbers_to_name():
-    assert {"BLOWFISH_CBC", "HMAC_SHA256", "MGF1", "RA_PURPOSES-2"} <= OIDS.keys()
+    assert {"BLOWFISH_CBC", "HMAC_SHA256", "MGF1", "RA_PURPOSES-1", "ANY_PURPOSE"} <= OIDS.keys()
 
 
 @pytest.mark.parametrize("constant", OIDS)

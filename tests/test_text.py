@@ -25,6 +25,13 @@ from scepflow.text import sanitise
         ("\u2066\u2069\u200e\u200f\u061c", "\\u2066\\u2069\\u200e\\u200f\\u061c"),
         ("zero\u200bwidth\ufeff", "zero\\u200bwidth\\ufeff"),
         ("\ud800\udfff", "\\ud800\\udfff"),
+        ("a\u3164b\u115f\u1160\uffa0\u2800", "a\\u3164b\\u115f\\u1160\\uffa0\\u2800"),
+        (
+            "OK\u034f\ufe00\ufe0f\U000e0100\u180b",
+            "OK\\u034f\\ufe00\\ufe0f\\U000e0100\\u180b",
+        ),
+        ("e\u0323\u0302 ก็ שָּׁ", "e\u0323\u0302 ก็ שָּׁ"),
+        ("z" + "\u0310" * 5 + "\u20dd", "z" + "\u0310" * 3 + "\\u0310" * 2 + "\\u20dd"),
         ("\ue000\U000e0041", "\\ue000\\U000e0041"),
     ],
 )

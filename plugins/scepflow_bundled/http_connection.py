@@ -294,6 +294,9 @@ def _refuse(status: int, headers: dict[str, str]) -> str | None:
     ):
         if headers.get(name, "").strip().lower() not in plain:  # S-032: nothing is decompressed
             return f"its reply has {name} {sanitise(headers[name], limit=40)}, which was not asked for"
+    length = headers.get("content-length", "0")
+    if not length.replace(",", "").replace(" ", "").isdecimal():  # S-073: http.client would read to the end
+        return f"its reply has content-length {sanitise(length, limit=40)}, which is no length"
     return None
 
 

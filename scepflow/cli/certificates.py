@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepflow.cli.words import counted, shout, until
 from scepflow.descriptions import describe_certificate, described_key, name_text, usages
-from scepflow.engine.certificates import public_key
+from scepflow.engine.certificates import public_key, serial_number
 from scepflow.engine.trust import fingerprint, is_ca, key_usage, recipient_reason
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def certificate_lines(certificate: x509.Certificate, heading: str) -> Iterator[s
     usage = usages(certificate)
     rows = [
         ("issuer", name_text(certificate.issuer)) if certificate.issuer != certificate.subject else None,
-        ("serial", f"{certificate.serial_number:x}"),
+        ("serial", f"{serial_number(certificate):x}"),
         ("valid", _validity(certificate, datetime.now(UTC))),
         ("key", described_key(public_key(certificate)) + (f", for {', '.join(usage)}" if usage else "")),
         ("fingerprint", fingerprint(certificate)),

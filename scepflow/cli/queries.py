@@ -31,7 +31,7 @@ from scepflow.cli.results import delivery_as_dict, error_as_dict
 from scepflow.cli.words import plain_url, shout, with_exit_code
 from scepflow.delivery import deliver_crl
 from scepflow.descriptions import describe_certificate, describe_crl
-from scepflow.errors import PipelineError, ScepflowError, SinkError
+from scepflow.errors import PipelineError, ScepflowError, SinkError, TrustError
 from scepflow.faults import working
 from scepflow.inquiry import get_ca, get_capabilities, get_certificate, get_crl, get_next_ca
 from scepflow.options import PathTemplate, Secret
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from scepflow.delivery import Delivery
+    from scepflow.engine.queries import NextCa
     from scepflow.events import Event
     from scepflow.pipeline import Pipeline
     from scepflow.registry import Registry
@@ -247,16 +248,34 @@ def getnextca(invocation: Invocation, *, pipeline: str, as_json: bool, output: P
     """Get the certificates that will follow the CA's.
 
     The answer must be signed by the current CA. It is stored where --output says and nowhere else: trust begins when you pin it.
+    What only a relaxed check lets through is shown, and not written; the exit code is then 5.
     """
     asked = _open(invocation, pipeline, as_json=as_json)
     try:
-        following = get_next_ca(asked.pipeline, emit=asked.emit).certificates
-        if output:
-            _write(output, certificates_pem(following))
+        following = get_next_ca(asked.pipeline, emit=asked.emit)
+        doubt = _doubt(following)
+        if output and not doubt:
+            _write(output, certificates_pem(following.certificates))
     except ScepflowError as error:
         return _fail(asked, error, as_json=as_json)
-    _print_certificates(asked, following, "next CA", output=output, as_json=as_json)
-    return 0
+    written = output if not doubt or str(output) == "-" else None  # stdout is for PEM, or for nothing
+    _print_certificates(
+        asked, following.certificates, "next CA", output=written, as_json=as_json, error=doubt
+    )
+    if doubt:
+        invocation.show_error(doubt, context=asked.context)
+    return doubt.exit_code if doubt else 0
+
+
+def _doubt(following: NextCa) -> TrustError | None:
+    """Return why what came must not be kept, though [ca] lets it be seen."""
+    if following.signer is not None:
+        return None
+    return TrustError(
+        f"not verified, so shown and not written: {'; '.join(following.doubts)}",
+        check="ca-authentication",
+        hint="take the check out of relax, or ask the CA's operator for its next certificate",
+    )
 
 
 @click.command()
@@ -356,13 +375,15 @@ def _print_certificates(
     *,
     output: Path | None,
     as_json: bool,
+    error: ScepflowError | None = None,
 ) -> None:
+    code = error.exit_code if error else 0
     if as_json:
         described = [{**describe_certificate(c), "pem": certificates_pem([c]).decode()} for c in certificates]
-        _print_json(asked, 0, certificates=described)
+        _print_json(asked, code, certificates=described, error=error_as_dict(error))
     else:
         lines = [line for c in certificates for line in certificate_lines(c, heading)]
-        _print(asked, lines, output=output)
+        _print(asked, lines, output=output, code=code)
 
 
 def _print_crl_json(

@@ -71,7 +71,7 @@ def describe(
         "subject": name_text(certificate.subject),
         "role": _role(certificate),
         "issuer": name_text(certificate.issuer),
-        "serial_number": serial_text(certificate.serial_number),
+        "serial_number": serial_text(engine_certificates.serial_number(certificate)),
         "not_before": timestamp(certificate.not_valid_before_utc),
         "not_after": timestamp(certificate.not_valid_after_utc),
         "validity": _validity(certificate, now),
@@ -100,9 +100,7 @@ def _validity(certificate: x509.Certificate, now: datetime) -> str:
 def _encryption(certificate: x509.Certificate, bundle: Bundle | None, *, by_pin: bool) -> str:
     reason = trust.recipient_reason(certificate)
     if bundle is None or certificate not in bundle.certificates:
-        return (
-            f"not for it: it is left out, because it does not chain to the CA or is not valid now ({reason})"
-        )
+        return f"not for it: it is left out, because it does not chain to the CA, is not valid now or is no RA's ({reason})"
     if certificate != bundle.recipient:
         return f"not for it ({reason})"
     if by_pin:

@@ -6,6 +6,7 @@ Must never hold: trust.
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
@@ -16,21 +17,24 @@ from scepflow.engine import asn1
 from scepflow.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 
 __all__ = [
+    "UNREADABLE",
     "can_decrypt",
     "find_extension",
     "has_readable_extensions",
     "load_certificates",
     "names_certificate",
     "public_key",
+    "quietly",
+    "serial_number",
 ]
 
-_UNREADABLE = (
+UNREADABLE = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
     ValueError,
@@ -46,8 +50,7 @@ def load_certificates(ders: Iterable[bytes]) -> tuple[x509.Certificate, ...]:
 
 def _load_certificate(der: bytes) -> x509.Certificate:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd names and serial numbers: not for stderr
+        with quietly():
             certificate = x509.load_der_x509_certificate(der)
             _read_once(certificate)
     except (ValueError, TypeError, OverflowError, x509.InvalidVersion):
@@ -55,10 +58,24 @@ def _load_certificate(der: bytes) -> x509.Certificate:
     return certificate
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what the library has to say of odd names, dates and serial numbers from stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def serial_number(certificate: x509.Certificate) -> int:
+    """Return the serial number, of which the library warns when it is below 1."""
+    return asn1.certificate_names(certificate)[1]
+
+
 def _read_once(certificate: x509.Certificate) -> None:
     """Read now what is read later by those who do not expect it to fail (a year 0, a name that is none)."""
     _ = certificate.subject, certificate.issuer, certificate.serial_number
     _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    has_readable_extensions(certificate)  # the library warns when it reads them, and keeps them
 
 
 def public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes | None:
@@ -104,15 +121,17 @@ def find_extension(
 ) -> _Extension | None:
     """Return an extension, or None when there is none of its kind or the extensions cannot be read."""
     try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, *_UNREADABLE):
+        with quietly():
+            return certificate.extensions.get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return None
 
 
 def has_readable_extensions(certificate: x509.Certificate) -> bool:
     """Tell whether `find_extension` finds nothing because there is nothing."""
     try:
-        _ = certificate.extensions
-    except _UNREADABLE:
+        with quietly():
+            _ = certificate.extensions
+    except UNREADABLE:
         return False
     return True

@@ -81,6 +81,10 @@ class Channel:
     challenge_password: str | None = None
     password_envelope: bool = False
 
+    def __post_init__(self) -> None:
+        """Leave out what came with the CA's certificates and is for our key (S-010)."""
+        object.__setattr__(self, "bundle", self.bundle.without(self.identity.key.public_key()))
+
     def _check_password_envelope(self) -> None:
         """Refuse a password envelope that nobody has asked for, in this request or its reply.
 
@@ -162,7 +166,7 @@ class Channel:
             recipient = self.bundle.recipient
             error.hint = (
                 f"the request was encrypted for {sanitise(recipient.subject.rfc4514_string())}, "
-                f"serial {recipient.serial_number:x}; encryption_certificate in [ca] chooses another\n{error.hint or ''}"
+                f"serial {certificates.serial_number(recipient):x}; encryption_certificate in [ca] chooses another\n{error.hint or ''}"
             ).rstrip()
 
     def _name_method(self, error: TransportError) -> None:

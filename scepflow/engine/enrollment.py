@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode, b64encode
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 
 from scepflow.engine import asn1, certificates, oids, strength, trust
 from scepflow.engine.algorithms import Choice, Cipher, Digest, Security
@@ -39,6 +41,8 @@ __all__ = ["Enrollment", "Issued", "Pending", "Rejected", "key_transaction_id"]
 
 CLOCK_TOLERANCE = timedelta(hours=1)
 """How far in the future a new certificate may begin: clocks differ (Q-121)."""
+_TRIED = 4  # certificates for our key
+_NAMED = 5  # names or usages in a warning
 
 LEAST_SHARE = 0.1
 """Share of the time that a certificate has left, which the one that replaces it must live at least (S-025)."""
@@ -109,7 +113,9 @@ class Enrollment:
         resumed: bool = False,
     ) -> None:
         password = challenge_password(csr) or channel.challenge_password
-        self.channel = replace(channel, challenge_password=password)
+        # The request's key, which at a renewal is another than the signer's.
+        bundle = channel.bundle.without(csr.public_key())
+        self.channel = replace(channel, challenge_password=password, bundle=bundle)
         self.csr = csr
         self.transaction_id = transaction_id
         self.message_type = message_type
@@ -186,7 +192,7 @@ class Enrollment:
                 findings=tuple(checks.findings),
             )
         delivered = self.channel.open(cert_rep, checks).certificates()
-        certificate = self._ours(delivered, checks)
+        certificate = self._ours(delivered, now=now, checks=checks)
         chain = self._chain(certificate, delivered, now=now, checks=checks)
         self._look_at(certificate, now, checks)
         self._step(Step.SUCCESS)
@@ -197,7 +203,9 @@ class Enrollment:
             findings=tuple(checks.findings),
         )
 
-    def _ours(self, delivered: tuple[x509.Certificate, ...], checks: Checks) -> x509.Certificate:
+    def _ours(
+        self, delivered: tuple[x509.Certificate, ...], *, now: datetime, checks: Checks
+    ) -> x509.Certificate:
         """Return the certificate for our key, by its key and not by its place (C-064, S-020)."""
         key = self.csr.public_key()
         ours = [certificate for certificate in delivered if certificates.public_key(certificate) == key]
@@ -216,9 +224,9 @@ class Enrollment:
         if len(candidates) > 1:
             checks.note(
                 "several-certificates",
-                f"{len(candidates)} certificates for our key came; the newest is taken",
+                f"{len(candidates)} certificates for our key came; the newest that chains to the CA is taken",
             )
-        newest = max(candidates, key=lambda certificate: certificate.not_valid_before_utc)
+        newest = self._newest(candidates, delivered, now)
         checks.require(
             newest != self.previous,
             "new-certificate",
@@ -226,6 +234,26 @@ class Enrollment:
             hint="some CAs renew only shortly before expiry, or answer a known transaction again",
         )
         return newest
+
+    def _newest(
+        self, candidates: list[x509.Certificate], delivered: tuple[x509.Certificate, ...], now: datetime
+    ) -> x509.Certificate:
+        """Return the newest that chains to the CA, or the newest where none does; of many, only some are tried."""
+        ordered = sorted(candidates, key=lambda certificate: certificate.not_valid_before_utc, reverse=True)
+        for candidate in ordered[:_TRIED] if len(ordered) > 1 else ():
+            with suppress(TrustError):
+                self._verified(candidate, delivered, now)
+                return candidate
+        return ordered[0]
+
+    def _verified(
+        self, certificate: x509.Certificate, delivered: tuple[x509.Certificate, ...], now: datetime
+    ) -> tuple[x509.Certificate, ...]:
+        """Return the chain above a certificate; raises TrustError."""
+        between = [other for other in delivered if other != certificate and trust.is_ca(other)]
+        begins = certificate.not_valid_before_utc
+        at = begins if now < begins <= now + CLOCK_TOLERANCE else now
+        return self.channel.bundle.verifier.chain(certificate, at, between=between)
 
     def _chain(
         self,
@@ -237,14 +265,12 @@ class Enrollment:
     ) -> tuple[x509.Certificate, ...]:
         """Return the verified chain; certificates of the reply may stand in it, never anchor it (S-021, S-024)."""
         begins = certificate.not_valid_before_utc
-        early = now < begins <= now + CLOCK_TOLERANCE
-        if early:
+        if now < begins <= now + CLOCK_TOLERANCE:
             checks.note(
                 "clock", f"the certificate begins at {begins:%Y-%m-%d %H:%M:%S} UTC: is the clock right?"
             )
         try:
-            between = [other for other in delivered if other != certificate and trust.is_ca(other)]
-            chain = self.channel.bundle.verifier.chain(certificate, begins if early else now, between=between)
+            chain = self._verified(certificate, delivered, now)
         except TrustError as error:
             checks.require(
                 False, "chain", f"the new certificate does not chain to the CA: {error.message}"
@@ -295,21 +321,35 @@ class Enrollment:
         )
 
     def _compare_extensions(self, certificate: x509.Certificate, checks: Checks) -> None:
-        """Note what was asked for and is not there, and a right that only a CA has (S-023)."""
+        """Note what was asked for and is not there, what nobody asked for, and a right that only a CA has (S-023).
+
+        Names: the common name is asked for, so a CA may repeat it. Usages: most CAs give some
+        to whoever names none, so only those beside others are worth a word.
+        """
         kinds: tuple[tuple[type[x509.SubjectAlternativeName | x509.ExtendedKeyUsage], str, str], ...] = (
             (x509.SubjectAlternativeName, "san-changed", "names that were asked for"),
             (x509.ExtendedKeyUsage, "usage-changed", "extended key usages that were asked for"),
         )
         for kind, code, what in kinds:
-            asked = _listed(self.csr, kind)
-            missing = asked - _listed(certificate, kind)
+            asked, got = _listed(self.csr, kind), _listed(certificate, kind)
+            missing = asked - got
             if missing:
                 checks.note(code, f"the CA left out {len(missing)} of the {len(asked)} {what}")
+            added = got - asked - self._granted(kind)
+            if added and (asked or kind is x509.SubjectAlternativeName):
+                checks.note(code, f"the CA added {_worded(added)}, which nobody asked for")
         usage = trust.key_usage(certificate)
         if usage and usage.key_cert_sign and not trust.is_ca(certificate):
             checks.note(
                 "key-cert-sign", "the new certificate may sign certificates by its key usage, and is no CA"
             )
+
+    def _granted(self, kind: type[x509.ExtensionType]) -> frozenset[object]:
+        """Return the names that repeat the common name, which CAs do and browsers want."""
+        if kind is not x509.SubjectAlternativeName:
+            return frozenset()
+        names = {str(a.value) for a in self.csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+        return frozenset(x509.DNSName(name) for name in names if name.isascii())
 
     def snapshot(self) -> dict[str, Any]:
         """Return what `restore` needs, fit for JSON; no private key is in it.
@@ -410,6 +450,15 @@ def _listed(
 ) -> frozenset[object]:
     """Return what an extension lists; nothing without it."""
     return frozenset(certificates.find_extension(holder, kind) or ())
+
+
+def _worded(found: frozenset[object]) -> str:
+    """Return names or usages in words, some of them."""
+    words = sorted(
+        sanitise(str(getattr(item, "value", None) or getattr(item, "dotted_string", item))) for item in found
+    )
+    more = [f"{len(words) - _NAMED} more"] if len(words) > _NAMED else []
+    return ", ".join([*words[:_NAMED], *more])
 
 
 def _text(der: bytes) -> str:

@@ -29,8 +29,9 @@ FAIL_INFO_TEXT = Oid("1.3.6.1.5.5.7.24.1")
 # What NDES adds to a FAILURE: an HRESULT in decimal digits
 MICROSOFT_ERROR = Oid("1.3.6.1.4.1.311.21.33")
 
-# Extended key usages of an RA (RFC 6402 §2.10, RFC 5280 §4.2.1.12; the first is Microsoft's Certificate Request Agent)
-RA_PURPOSES = (Oid("1.3.6.1.4.1.311.20.2.1"), Oid("1.3.6.1.5.5.7.3.28"), Oid("2.5.29.37.0"))
+# Extended key usages of an RA (RFC 6402 §2.10; the first is Microsoft's Certificate Request Agent)
+RA_PURPOSES = (Oid("1.3.6.1.4.1.311.20.2.1"), Oid("1.3.6.1.5.5.7.3.28"))
+ANY_PURPOSE = Oid("2.5.29.37.0")  # RFC 5280 §4.2.1.12: limits nothing, and is in many a client's certificate
 
 # PKCS#9 attribute of a certification request (RFC 2985 §5.4.1 Challenge password)
 CHALLENGE_PASSWORD = Oid("1.2.840.113549.1.9.7")

@@ -6,6 +6,7 @@ GetCACert, whose answer `trust.authenticate` judges.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -17,6 +18,7 @@ from scepflow.engine import asn1, attributes, certificates, cms, oids, trust
 from scepflow.engine.algorithms import Security
 from scepflow.engine.capabilities import MAX_BYTES as MAX_CAPS_BYTES
 from scepflow.engine.capabilities import NONE, Capabilities, parse_capabilities
+from scepflow.engine.certificates import UNREADABLE
 from scepflow.engine.channel import MAX_REPLY_BYTES, Message
 from scepflow.engine.checks import Checks
 from scepflow.engine.exchange import HttpRequest, check_size, cms_body, http_error, is_page
@@ -69,10 +71,12 @@ class NextCa:
         certificates: the CA's next certificates.
         signer: the authenticated certificate that signed them; None when a check failed that is turned off: then
             they are shown, and must not be kept.
+        doubts: without a signer, what failed, for humans.
     """
 
     certificates: tuple[x509.Certificate, ...]
     signer: x509.Certificate | None
+    doubts: tuple[str, ...] = ()
 
 
 def ca_caps_request(url: str, identifier: str | None = None) -> HttpRequest:
@@ -156,7 +160,8 @@ def parse_next_ca(
     signed_by = (
         attributes.verified_by(signer, attributes.named_by(signer, trusted)) if checks.unbroken else None
     )
-    return Answer(NextCa(certificates=following, signer=signed_by), tuple(checks.findings))
+    doubts = () if signed_by else tuple(finding.text for finding in checks.findings)
+    return Answer(NextCa(certificates=following, signer=signed_by, doubts=doubts), tuple(checks.findings))
 
 
 def certificate_request(
@@ -290,8 +295,9 @@ def _complete(crls: Sequence[x509.CertificateRevocationList]) -> x509.Certificat
 def _unfit(crl: x509.CertificateRevocationList) -> str:
     """Return why whoever gets the CRL could be wrong about a client's certificate, or ""."""
     try:
-        extensions = list(crl.extensions)
-    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError, TypeError):
+        with certificates.quietly():
+            extensions = list(crl.extensions)
+    except UNREADABLE:
         return "the extensions of the CRL cannot be read"
     for extension in extensions:
         value = extension.value
@@ -321,9 +327,12 @@ def _note_times(crl: x509.CertificateRevocationList, now: datetime, checks: Chec
 
 def _load_crl(der: bytes) -> x509.CertificateRevocationList:
     try:
-        crl = x509.load_der_x509_crl(der)
-        # Read now, as in `certificates.load_certificates`.
-        _ = crl.issuer, crl.last_update_utc, crl.next_update_utc
+        with certificates.quietly():
+            crl = x509.load_der_x509_crl(der)
+            # Read now, as in `certificates.load_certificates`.
+            _ = crl.issuer, crl.last_update_utc, crl.next_update_utc
+            with suppress(*UNREADABLE):
+                _ = crl.extensions
     except (ValueError, TypeError, x509.InvalidVersion):
         raise ProtocolError("not a CRL", section="RFC 5280 §5.1 CRL Fields") from None
     return crl
@@ -332,7 +341,8 @@ def _load_crl(der: bytes) -> x509.CertificateRevocationList:
 def _signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     key = certificates.public_key(issuer)
     try:
-        return crl.issuer == issuer.subject and crl.is_signature_valid(key)  # type: ignore[arg-type]  # a key of another type raises TypeError
+        with certificates.quietly():
+            return crl.issuer == issuer.subject and crl.is_signature_valid(key)  # type: ignore[arg-type]  # a key of another type raises TypeError
     except (TypeError, ValueError, UnsupportedAlgorithm):
         return False
 

@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
 
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
 __all__ = ["Bundle", "authenticate", "fingerprint", "parse_certificates", "pinned"]
 
 MAX_SHOWN = 10  # certificates in an error
+_NAMED = 3  # certificates in a warning
 
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s([^-]*)-----END \1-----")
 _PEM_LABELS = (b"CERTIFICATE", b"PKCS7", b"CMS", b"TRUSTED CERTIFICATE")
@@ -207,6 +210,23 @@ class Bundle:
     verifier: ChainVerifier
     findings: tuple[Finding, ...] = ()
 
+    def without(self, key: CertificatePublicKeyTypes) -> Bundle:
+        """Return the CA without what has a key of ours, in whatever it sent (S-002, S-010).
+
+        What that key signs comes from us, and nobody else decrypts what is encrypted for it.
+
+        Raises:
+            TrustError: nothing is left to encrypt for, or nobody to sign replies.
+        """
+        signers, certificates = _foreign(self.signers, key), _foreign(self.certificates, key)
+        receivers = _foreign((self.recipient,), key) or certificates
+        if not (signers and receivers):
+            raise TrustError(
+                "the only certificate that the CA has for this is for our own key", check="recipient"
+            )
+        recipient = min(receivers, key=_preference)
+        return replace(self, certificates=certificates, signers=signers, recipient=recipient)
+
 
 def authenticate(
     certificates: Sequence[x509.Certificate],
@@ -223,8 +243,9 @@ def authenticate(
     A fingerprint may be that of any CA certificate in the answer; every other
     certificate must chain to it, or it is left out (C-009, S-081). What a client of
     this CA holds chains to it as well: who can change the answer can add theirs. It is
-    left out only if its extended key usage names other purposes than an RA's; pinning
-    ``recipient`` and ``signer`` keeps out the rest (S-082).
+    left out if its extended key usage, or that of a CA between, names other purposes than
+    an RA's, and if nobody needs it: the CA itself is the recipient, and its key usage lets
+    it sign. Pinning ``recipient`` and ``signer`` keeps out the rest (S-082).
 
     Args:
         certificates: what came.
@@ -250,7 +271,7 @@ def authenticate(
     for certificate in dict.fromkeys((*certificates, *anchors)):
         try:
             chain = verifier.chain(certificate, now)
-            _refuse_client(certificate, pins)
+            _refuse_client((certificate, *chain), pins=pins, anchors=trusted_roots)
             findings += _judged((certificate, *chain), trusted_roots, security)
         except TrustError as error:
             findings.append(Finding("untrusted-certificate", f"left out of the CA's answer: {error.message}"))
@@ -266,8 +287,11 @@ def authenticate(
             hint=_seen(certificates),
         )
     receiver = _named(delivered, recipient, "encryption") if recipient else choose_recipient(delivered, now)
-    if receiver not in pins and not is_ca(receiver):
-        findings.append(_not_pinned(receiver))
+    needless = _needless(kept, receiver, pins)
+    kept = [c for c in kept if c not in needless]
+    findings += map(_left_out, needless)
+    signers = (_named(delivered, signer, "signing"),) if signer else tuple(kept)
+    findings += _not_pinned(receiver, signers, pins)
     if not recipient:
         findings += _unfit(receiver)
     return Bundle(
@@ -275,7 +299,7 @@ def authenticate(
         anchors=trusted_roots,
         ca_certificate=_issuing_ca(kept),
         recipient=receiver,
-        signers=(_named(delivered, signer, "signing"),) if signer else tuple(kept),
+        signers=signers,
         by=f"fingerprint {fingerprint(printed[0])}" if printed else "CA certificate file",
         verifier=verifier,
         findings=tuple(findings),
@@ -348,18 +372,63 @@ def _named_by(pins: Iterable[str | None], certificates: Sequence[x509.Certificat
     return [c for c in certificates if any(fingerprint(c, p.partition(":")[0]) == p for p in wanted)]
 
 
-def _refuse_client(certificate: x509.Certificate, pins: Collection[x509.Certificate]) -> None:
+def _refuse_client(
+    path: Sequence[x509.Certificate],
+    *,
+    pins: Collection[x509.Certificate],
+    anchors: Collection[x509.Certificate],
+) -> None:
     """Refuse a certificate made for other purposes than an RA's; one without purposes may be an RA's (S-082)."""
+    certificate = path[0]
     if certificate in pins or is_ca(certificate):
         return
-    usage = certificates.find_extension(certificate, x509.ExtendedKeyUsage)
     readable = certificates.has_readable_extensions(certificate)
-    if not readable or (usage is not None and not any(purpose in oids.RA_PURPOSES for purpose in usage)):
+    purposes = _purposes(path, anchors)
+    if not readable or (purposes is not None and purposes.isdisjoint(oids.RA_PURPOSES)):
         subject = sanitise(certificate.subject.rfc4514_string())
         why = "is not an RA's" if readable else "cannot be read"
         raise TrustError(
             f"the extended key usage of {subject} {why}, and it is not pinned", check="ca-authentication"
         )
+
+
+def _purposes(
+    path: Sequence[x509.Certificate], anchors: Collection[x509.Certificate]
+) -> frozenset[x509.ObjectIdentifier] | None:
+    """Return a certificate's purposes; where it names none, those that the nearest CA which names some leaves it."""
+    own = certificates.find_extension(path[0], x509.ExtendedKeyUsage)
+    if own is not None:
+        return frozenset(own)
+    for issuer in path[1:]:
+        left = frozenset(certificates.find_extension(issuer, x509.ExtendedKeyUsage) or ())
+        if left and oids.ANY_PURPOSE not in left and issuer not in anchors:
+            return left
+    return None
+
+
+def _needless(
+    kept: Sequence[x509.Certificate], receiver: x509.Certificate, pins: Collection[x509.Certificate]
+) -> list[x509.Certificate]:
+    """Return what nothing says is an RA's where the CA needs none: it decrypts, and may sign by its key usage (S-082)."""
+    usage = key_usage(receiver)
+    if not (is_ca(receiver) and usage and usage.key_encipherment and usage.digital_signature):
+        return []
+    return [
+        c
+        for c in kept
+        if c not in pins
+        and not is_ca(c)
+        and certificates.find_extension(c, x509.ExtendedKeyUsage) is None  # or it has an RA's
+    ]
+
+
+def _left_out(certificate: x509.Certificate) -> Finding:
+    subject = sanitise(certificate.subject.rfc4514_string())
+    return Finding(
+        "untrusted-certificate",
+        f"left out of the CA's answer: nothing pins {subject} or calls it an RA's, and the CA decrypts and signs itself; "
+        f'if its operator says that it signs replies, set signing_certificate = "{fingerprint(certificate)}"',
+    )
 
 
 def _judged(
@@ -373,13 +442,45 @@ def _judged(
     return [Finding("weak-certificate", weakness.text) for weakness in weak]
 
 
-def _not_pinned(receiver: x509.Certificate) -> Finding:
-    subject = sanitise(receiver.subject.rfc4514_string())
-    return Finding(
-        "ra-not-pinned",
-        f"requests are encrypted for {subject}, which the CA issued and nothing pins; any client of the CA could pose "
-        f'so: compare with its operator, then set encryption_certificate = "{fingerprint(receiver)}"',
+def _not_pinned(
+    receiver: x509.Certificate,
+    signers: Sequence[x509.Certificate],
+    pins: Collection[x509.Certificate],
+) -> list[Finding]:
+    """Return what should be said of certificates that are trusted only for coming with the CA's (S-082)."""
+    open_receiver, open_signers = (
+        [c for c in found if c not in pins and not is_ca(c)] for found in ((receiver,), signers)
     )
+    if not (open_receiver or open_signers):
+        return []
+    able = [c for c in open_signers if can_sign(c)] or open_signers
+    used = [
+        *(f"requests are encrypted for {_subject(c)}" for c in open_receiver),
+        *([f"replies may be signed by {' or '.join(map(_subject, able[:_NAMED]))}"] if able else []),
+    ]
+    lines = [
+        *(f'encryption_certificate = "{fingerprint(c)}"' for c in open_receiver),
+        *([" or ".join(f'signing_certificate = "{fingerprint(c)}"' for c in able[:_NAMED])] if able else []),
+    ]
+    more = f" ({len(able) - _NAMED} more may sign)" if len(able) > _NAMED else ""
+    return [
+        Finding(
+            "ra-not-pinned",
+            f"{' and '.join(used)}{more}, which the CA issued and nothing pins; any client of the CA could pose so: "
+            f"compare with its operator, then set {' and '.join(lines)}",
+        )
+    ]
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    return sanitise(certificate.subject.rfc4514_string(), limit=80)
+
+
+def _foreign(
+    found: Iterable[x509.Certificate], key: CertificatePublicKeyTypes
+) -> tuple[x509.Certificate, ...]:
+    """Return the certificates that are for other keys."""
+    return tuple(c for c in found if certificates.public_key(c) != key)
 
 
 def _not_authenticated(
@@ -443,10 +544,19 @@ def choose_recipient(certificates: Sequence[x509.Certificate], now: datetime) ->
         raise TrustError(
             "every certificate of the CA has expired or is not valid yet", check="ca-authentication"
         )
-    able = [c for c in valid if can_receive(c)]
-    return min(
-        able or valid, key=lambda c: (_recipient_rank(c), is_ca(c), -c.not_valid_before_utc.timestamp())
-    )
+    return min(valid, key=_preference)
+
+
+def _preference(certificate: x509.Certificate) -> tuple[bool, int, bool, float]:
+    """Return where a certificate stands in the order of `choose_recipient`, the first least."""
+    begins_s = certificate.not_valid_before_utc.timestamp()
+    return not can_receive(certificate), _recipient_rank(certificate), is_ca(certificate), -begins_s
+
+
+def can_sign(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate's key usage lets it sign messages."""
+    usage = key_usage(certificate)
+    return usage is None or usage.digital_signature
 
 
 def can_receive(certificate: x509.Certificate) -> bool:

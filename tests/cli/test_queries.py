@@ -19,6 +19,7 @@ from scepflow.cli.queries import _write
 from scepflow.engine.trust import fingerprint
 from scepflow.errors import SinkError
 from scepflow.testca import Authority, Knobs, Responder, serve
+from scepflow.testca.behaviours import behaviours
 
 
 @pytest.fixture
@@ -206,6 +207,32 @@ def test_the_next_ca_is_stored_apart(scepflow, write, folder):
     assert (folder / "testca/ca.pem").read_bytes() == before
     document = json.loads(scepflow("getnextca", "--json", write()).stdout)
     assert [c["fingerprint"] for c in document["certificates"]] == [fingerprint(following)]
+
+
+@pytest.mark.parametrize(
+    ("relax", "behave"), [("signer", "next-ca-by-a-stranger"), ("signature", "next-ca-forged")]
+)
+def test_a_next_ca_that_only_a_relaxed_check_lets_through_is_shown_and_not_written(
+    scepflow, served, folder, relax, behave
+):
+    """Whoever is in between could make it a trust anchor (S-084)."""
+    pipeline, _ = served
+    file = pipeline(behave=behaviours([behave]))
+    text = (folder / file).read_text().replace("[key]", f'relax = ["{relax}"]\n[key]', 1)
+    (folder / file).write_text(text)
+    said = scepflow("getnextca", "--output", "next.pem", file)
+    assert said.exit_code == 5
+    assert not (folder / "next.pem").exists()
+    assert said.stdout.startswith("next CA        CN=")
+    assert "written" not in said.stdout
+    assert "shown and not written" in said.stderr
+    assert f"check {relax} is turned off and would have failed" in said.stderr
+    document = json.loads(scepflow("getnextca", "--json", "--output", "next.pem", file).stdout)
+    assert document["exit_code"] == 5
+    assert len(document["certificates"]) == 1
+    assert f"check {relax} is turned off and would have failed" in document["error"]["message"]
+    assert not (folder / "next.pem").exists()
+    assert scepflow("getnextca", "--output", "-", file).stdout == ""
 
 
 # -- getcert, getcrl

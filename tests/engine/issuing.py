@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -139,6 +140,13 @@ def pin(ca_certificate, *others):
     return trust.authenticate(
         [ca_certificate, *others], fingerprints=[trust.fingerprint(ca_certificate)], now=NOW
     )
+
+
+def long_name():
+    """Return a Name that the library warns of: its common name has more than 64 characters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "y" * 80, _validate=False)])
 
 
 def odd_names():

@@ -4,7 +4,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from issuing import DAY, NOW, name, odd_names
+from issuing import DAY, NOW, long_name, name, odd_names
 
 from scepflow.engine import asn1, certificates, cms
 from scepflow.engine.algorithms import Digest
@@ -144,3 +144,44 @@ def test_an_extension_that_comes_twice_is_none(pki):
     ).public_bytes(Encoding.DER)
     [twice] = certificates.load_certificates([der.replace(b"\x06\x03\x55\x1d\x63", b"\x06\x03\x55\x1d\x0f")])
     assert certificates.find_extension(twice, x509.KeyUsage) is None
+
+
+def test_an_extension_with_an_odd_name_is_read_without_a_word_on_stderr(pki):
+    """A common name of more than 64 characters, which the library warns of whenever it is read for the first time."""
+    odd = long_name()
+    made = with_extensions(pki, x509.SubjectAlternativeName([x509.DirectoryName(odd)]))
+    der = made.public_bytes(Encoding.DER)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        [read] = certificates.load_certificates([der])
+        assert len(list(read.extensions)) == 1
+        elsewhere = x509.load_der_x509_certificate(der)
+        assert certificates.find_extension(elsewhere, x509.SubjectAlternativeName) is not None
+        assert certificates.has_readable_extensions(x509.load_der_x509_certificate(der))
+    broken = with_extensions(pki, x509.IssuerAlternativeName([x509.DirectoryName(odd)]), odd_names())
+    assert not certificates.has_readable_extensions(broken)
+
+
+def off_curve(der, key):
+    """Return a certificate whose EC point is on no curve; both numbers of a point decide that."""
+    numbers = key.public_key().public_numbers()
+    point = numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+    return der.replace(point, point[:-1] + bytes([point[-1] ^ 1]))
+
+
+def even_exponent(der, _key):
+    return der.replace(b"\x02\x03\x01\x00\x01", b"\x02\x03\x01\x00\x00")
+
+
+@pytest.mark.parametrize(("who", "spoil"), [("ec_ca", off_curve), ("ca", even_exponent)])
+def test_a_key_that_is_none_is_not_read_and_verifies_nothing(pki, who, spoil):
+    """S-026: invalid points and even exponents."""
+    identity = getattr(pki, who)
+    der = identity.certificate.public_bytes(Encoding.DER)
+    spoilt = spoil(der, identity.key)
+    assert spoilt != der
+    [odd] = certificates.load_certificates([spoilt])
+    assert certificates.public_key(odd) is None
+    assert not certificates.can_decrypt(odd)
+    with pytest.raises(ProtocolError, match="neither RSA nor EC"):
+        cms.verify_signature(cms.parse_signed_data(signed_by(identity)).signers[0], odd)

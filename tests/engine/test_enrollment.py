@@ -600,7 +600,73 @@ def test_a_name_or_purpose_that_was_asked_for_and_left_out_is_worth_a_word(start
     ]
     more = x509.SubjectAlternativeName([*san, x509.DNSName("c.example")])
     whole = pki.issue(extensions=[more, client])
-    assert receive(start(csr=csr), issued_reply(pki.ca, pki.client.certificate, whole)).findings == ()
+    [finding] = receive(start(csr=csr), issued_reply(pki.ca, pki.client.certificate, whole)).findings
+    assert (finding.code, finding.text) == ("san-changed", "the CA added c.example, which nobody asked for")
+
+
+def test_names_and_purposes_that_nobody_asked_for_are_worth_a_word(start, pki):
+    """A name always, but for the common name; a purpose only beside those that were asked for (S-023, Q-116)."""
+
+    def said(csr, *extensions):
+        certificate = pki.issue(extensions=extensions)
+        outcome = receive(start(csr=csr), issued_reply(pki.ca, pki.client.certificate, certificate))
+        return [(finding.code, finding.text) for finding in outcome.findings]
+
+    usual, oid = x509.ExtendedKeyUsage, x509.ExtendedKeyUsageOID
+    bare = csr_asking(pki.client.key)
+    names = x509.SubjectAlternativeName(
+        [x509.DNSName("gw1"), *(x509.DNSName(f"h{n}.example") for n in range(7))]
+    )
+    assert said(bare, x509.SubjectAlternativeName([x509.DNSName("gw1")])) == []
+    assert said(bare, names, usual([oid.CLIENT_AUTH])) == [
+        (
+            "san-changed",
+            "the CA added h0.example, h1.example, h2.example, h3.example, h4.example, 2 more, which nobody asked for",
+        )
+    ]
+    asked = csr_asking(pki.client.key, usual([oid.CLIENT_AUTH]))
+    assert said(asked, usual([oid.CLIENT_AUTH, oid.OCSP_SIGNING])) == [
+        ("usage-changed", "the CA added 1.3.6.1.5.5.7.3.9, which nobody asked for")
+    ]
+    address = x509.SubjectAlternativeName(
+        [x509.UniformResourceIdentifier("http://a\x1b[2J"), x509.RegisteredID(oid.OCSP_SIGNING)]
+    )
+    assert said(bare, address)[0][1].count("x1b") == 1
+
+
+def test_of_several_certificates_for_our_key_the_newest_that_chains_is_taken(start, pki):
+    ours = pki.issue(begins=NOW - 2 * DAY)
+    newer = certify("gw1", pki.client.key, issuer=pki.stranger, ca=False, begins=NOW - DAY)
+    outcome = receive(start(), issued_reply(pki.ca, pki.client.certificate, ours, newer))
+    assert outcome.certificate == ours
+    assert codes(outcome) == ["several-certificates"]
+    with pytest.raises(TrustError, match="does not chain") as error:
+        receive(start(), issued_reply(pki.ca, pki.client.certificate, newer, newer))
+    assert error.value.check == "chain"
+
+
+def test_our_own_certificate_in_the_cas_answer_neither_signs_nor_receives(start, pki):
+    """Neither the signer's nor that of the request's key; whoever is in between may add them (S-002, S-010)."""
+    mine = [
+        certify("RA", key, issuer=pki.ca, ca=False, usage="digital_signature key_encipherment")
+        for key in (pki.client.key, pki.ra_encryption.key)
+    ]
+    bundle = pin(pki.ca.certificate, *mine)
+    assert bundle.recipient in mine
+    enrollment = start(bundle=bundle, csr=csr_asking(pki.ra_encryption.key))
+    channel = enrollment.channel
+    assert (channel.bundle.recipient, channel.bundle.signers) == (pki.ca.certificate, (pki.ca.certificate,))
+    own = SigningIdentity(mine[0], pki.client.key)
+    with pytest.raises(TrustError) as error:
+        receive(enrollment, issued_reply(own, pki.client.certificate, pki.issue()))
+    assert error.value.check == "signer"
+
+
+def test_a_ca_that_has_only_our_own_certificate_is_refused(start, pki):
+    mine = certify("gw1", pki.client.key, ca=True)
+    with pytest.raises(TrustError, match="is for our own key") as error:
+        start(bundle=pin(mine))
+    assert error.value.check == "recipient"
 
 
 def test_a_certificate_that_may_sign_others_and_is_no_ca_is_worth_a_word(start, pki):

@@ -440,7 +440,10 @@ def received(case, start, pki, policy):
     """Return what was found on the way to a certificate."""
     anchor = (case.bundle or (pki.ca.certificate,))[0]
     bundle = trust.authenticate(
-        case.bundle or [anchor], fingerprints=[trust.fingerprint(anchor)], now=NOW, security=policy
+        case.bundle or [anchor],
+        fingerprints=[trust.fingerprint(certificate) for certificate in case.bundle or [anchor]],
+        now=NOW,
+        security=policy,
     )
     enrollment = start(bundle=bundle, security=policy, **case.how)
     body = case.reply.der() if isinstance(case.reply, Reply) else case.reply

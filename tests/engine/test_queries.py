@@ -5,7 +5,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding
 from cryptography.hazmat.primitives.serialization import Encoding
-from issuing import CA_USAGE, CHALLENGE, DAY, NOW, certify, name, pin
+from issuing import CA_USAGE, CHALLENGE, DAY, NOW, certify, long_name, name, pin
 from replies import NONCE, TRANSACTION_ID, Reply, issued_reply, random_bytes, seq, signed_data, to_ber
 
 from scepflow.engine import cms, envelopes, messages, oids, queries, trust
@@ -319,6 +319,18 @@ def test_a_crl_of_one_that_is_known_and_may_sign_none_is_refused(connect, pki, c
     issuer_der = signer.certificate.subject.public_bytes()
     with pytest.raises(TrustError, match="not signed by the CA"):
         queries.parse_crl(channel, message, response, issuer_der=issuer_der, now=NOW)
+
+
+def test_odd_names_in_a_crl_are_read_without_a_word_on_stderr(connect, pki):
+    """The library warns of common names of more than 64 characters; warnings are errors here."""
+    odd = long_name()
+    with_name = crl_by(pki.ca, x509.IssuerAlternativeName([x509.DirectoryName(odd)])).public_bytes(
+        Encoding.DER
+    )
+    assert get_crl(connect(), pki, ders=[with_name]).issuer == pki.ca.certificate.subject
+    of_another = crl_by(pki.ca, issuer_name=odd).public_bytes(Encoding.DER)
+    with pytest.raises(TrustError, match="not signed by the CA"):
+        get_crl(connect(), pki, ders=[of_another])
 
 
 def test_a_crl_of_a_ca_without_key_usage_is_taken(connect, pki):

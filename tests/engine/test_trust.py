@@ -411,7 +411,80 @@ def test_a_certificate_whose_purposes_cannot_be_read_is_no_ra(pki):
     assert "the extended key usage of CN=other cannot be read" in bundle.findings[0].text
 
 
-@pytest.mark.parametrize("purpose", ["1.3.6.1.4.1.311.20.2.1", "1.3.6.1.5.5.7.3.28", "2.5.29.37.0"])
+@pytest.mark.parametrize("purposes", [["2.5.29.37.0"], ["2.5.29.37.0", CLIENT_AUTH]])
+def test_any_purpose_is_not_an_ras(pki, purposes):
+    """It is in the certificates of many clients (S-082)."""
+    client = with_purposes(pki, *purposes, ca=False)
+    assert pin(pki.ca.certificate, client).certificates == (pki.ca.certificate,)
+
+
+@pytest.mark.parametrize(
+    ("purposes", "taken"), [([CLIENT_AUTH], False), ([CLIENT_AUTH, "2.5.29.37.0"], True), ([], True)]
+)
+def test_what_a_ca_between_may_issue_for_holds_for_what_names_no_purpose(pki, purposes, taken):
+    """A CA for TLS clients certifies no RA; one that is pinned itself may (S-082)."""
+    limited = [x509.ExtendedKeyUsage(map(x509.ObjectIdentifier, purposes))] if purposes else []
+    sub_key = pki.ra_encryption.key
+    sub = SigningIdentity(
+        certify("Sub CA", sub_key, issuer=pki.ca, ca=True, usage=CA_USAGE, extensions=limited), sub_key
+    )
+    leaf = certify("RA", pki.ra_signer.key, issuer=sub, ca=False, usage="key_encipherment")
+    assert (leaf in pin(pki.ca.certificate, sub.certificate, leaf).certificates) == taken
+    assert leaf in pin(sub.certificate, leaf).certificates
+
+
+@pytest.mark.parametrize(
+    ("usage", "pins", "taken"),
+    [
+        ("digital_signature key_encipherment key_cert_sign", {}, False),
+        ("digital_signature key_encipherment key_cert_sign", {"signer": True}, True),
+        ("key_encipherment key_cert_sign", {}, True),
+        ("digital_signature key_cert_sign", {}, True),
+        (None, {}, True),
+    ],
+)
+def test_who_only_signs_is_needless_where_the_ca_may_sign_and_decrypt(pki, usage, pins, taken):
+    """Whoever decrypts with the CA's key can sign with it: a signer beside it would be any client (S-006, S-082)."""
+    ca = SigningIdentity(certify("Test CA", pki.ca.key, ca=True, usage=usage), pki.ca.key)
+    client = certify("a client", pki.stranger.key, issuer=ca, ca=False, usage="digital_signature")
+    options = {"signer": fingerprint(client)} if pins else {}
+    bundle = authenticate(
+        [ca.certificate, client],
+        fingerprints=[fingerprint(ca.certificate)],
+        recipient=fingerprint(ca.certificate),
+        now=NOW,
+        **options,
+    )
+    assert (client in bundle.signers) == taken
+    assert [finding.code for finding in bundle.findings] == (
+        [] if pins else ["ra-not-pinned"] if taken else ["untrusted-certificate"]
+    )
+    assert pins or f'signing_certificate = "{fingerprint(client)}"' in bundle.findings[0].text
+
+
+def test_who_may_sign_unpinned_is_told_of_though_the_recipient_is_pinned(pki):
+    """S-006: a client of the CA could sign a FAILURE."""
+    signers = [
+        certify(f"RA {n}", pki.ra_signer.key, issuer=pki.ca, ca=False, usage="digital_signature")
+        for n in range(5)
+    ]
+    bundle = authenticate(
+        [pki.ca.certificate, pki.ra_encryption.certificate, *signers],
+        fingerprints=[fingerprint(pki.ca.certificate)],
+        recipient=fingerprint(pki.ra_encryption.certificate),
+        now=NOW,
+    )
+    [finding] = bundle.findings
+    assert finding.code == "ra-not-pinned"
+    assert finding.text.startswith(
+        "replies may be signed by CN=RA 0 or CN=RA 1 or CN=RA 2 (2 more may sign), which"
+    )
+    assert "encryption_certificate" not in finding.text
+    assert f'signing_certificate = "{fingerprint(signers[2])}"' in finding.text
+    assert fingerprint(signers[3]) not in finding.text
+
+
+@pytest.mark.parametrize("purpose", ["1.3.6.1.4.1.311.20.2.1", "1.3.6.1.5.5.7.3.28"])
 def test_the_purposes_of_an_ra_are_an_ras(pki, purpose):
     """NDES has the first."""
     ra = with_purposes(pki, CLIENT_AUTH, purpose, ca=False)

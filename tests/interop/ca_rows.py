@@ -26,6 +26,10 @@ def encryption(bench):
     return pin(bench.responder.authority.encryption.certificate)
 
 
+def signing(bench):
+    return pin(bench.responder.authority.signing.certificate)
+
+
 def wrong_and_right(bench):
     return [f"sha256:{'0' * 64}", f"sha256:{bench.responder.authority.fingerprint}"]
 
@@ -380,7 +384,13 @@ BUNDLES = (
             title=title,
             expected=issued(warns="untrusted-certificate"),
         )
-        for name, items in (("rogue-ra", ()), ("rogue-ra-in-its-name", ()), ("rogue-tls-client", ("S-082",)))
+        for name, items in (
+            ("rogue-ra", ()),
+            ("rogue-ra-in-its-name", ()),
+            ("rogue-tls-client", ("S-082",)),
+            ("rogue-any-client", ("S-082",)),
+            ("rogue-client-below", ("S-082",)),
+        )
         for authority, title in (({}, "beside a CA"), (RA, "beside an RA"))
     ),
     # S-082: nothing in such a certificate tells it from an RA's; so it is told of, and pinning keeps it out.
@@ -397,6 +407,55 @@ BUNDLES = (
         title="pinned",
         ca={"encryption_certificate": encryption, "signing_certificate": encryption},
         expected=issued(),
+    ),
+    # S-006, S-082: a client's certificate that only signs. A CA that decrypts and may sign needs no such RA; else it is told of.
+    *(
+        Row(
+            items=("S-006", "S-082"),
+            behave=("rogue-signing-client", "listed-client-refuses"),
+            title=title,
+            ca=ca,
+            expected=refused("signer", "left out of the CA's answer: nothing pins CN=a client"),
+        )
+        for title, ca in (
+            ("beside a CA", {}),
+            ("beside a CA, the recipient pinned", {"encryption_certificate": encryption}),
+        )
+    ),
+    *(
+        Row(
+            items=("S-006", "S-082"),
+            behave=(*prepared, "rogue-signing-client", "listed-client-refuses"),
+            title=title,
+            authority=authority,
+            ca=ca,
+            expected=refused(exit_code=72, says=says, recovers=False),
+        )
+        for prepared, title, authority, ca, says in (
+            (
+                ("ca-without-usage",),
+                "warned",
+                {},
+                {},
+                "replies may be signed by CN=a client, which the CA issued",
+            ),
+            ((), "beside an RA, warned", RA, {}, "replies may be signed by CN=a client or CN="),
+            (
+                (),
+                "beside an RA, the recipient pinned, warned",
+                RA,
+                {"encryption_certificate": encryption},
+                'set signing_certificate = "sha256:',
+            ),
+        )
+    ),
+    Row(
+        items=("S-006", "S-082"),
+        behave=("rogue-signing-client", "listed-client-refuses"),
+        title="beside an RA, pinned",
+        authority=RA,
+        ca={"encryption_certificate": encryption, "signing_certificate": signing},
+        expected=refused("signer", "not signed by a certificate of the authenticated CA"),
     ),
     Row(items=("S-026", "S-007"), behave=("huge-ra-key",), expected=issued()),
     Row(items=("S-026", "S-007"), behave=("small-ra-key",), expected=issued()),

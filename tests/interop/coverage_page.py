@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from departures import DEPARTURES
 from items import GROUPS, ITEMS
 from rows import Elsewhere, Row
 from table import TABLE
@@ -28,6 +29,7 @@ C is a rule of RFC 8894 or of careful clients, Q is what some real server does, 
   delivered alone) or a refusal with its exit code, the check that refuses, and a part of what is said. A refusal leaves every
   file as it was.
 - **A test**, by its pytest name.
+- **Why**, where that is not, or not quite, what one would expect of the item.
 
 Every item is shown, a server's matter by the test CA.
 """
@@ -69,6 +71,8 @@ def _body() -> Iterator[str]:
         yield f"\n**{item}** {what}\n"
         shown = [_line(part, summaries) for part in TABLE if item in part.items]
         yield from (f"- {line}" for line in dict.fromkeys(shown))
+        if item in DEPARTURES:
+            yield f"- *Why:* {DEPARTURES[item]}"
 
 
 def _line(part: Row | Elsewhere, summaries: Mapping[str, str]) -> str:

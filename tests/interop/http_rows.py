@@ -373,6 +373,16 @@ FRAMES = (
     Row(items=("Q-119", "S-073", "S-031"), behave=("long-length",), expected=unreachable("ended early")),
     Row(items=("S-073",), behave=("two-replies",), expected=issued()),
     Row(items=("S-073",), behave=("two-lengths",), expected=unreachable("not HTTP that can be used")),
+    Row(
+        items=("S-073",),
+        behave=("negative-length",),
+        expected=unreachable("content-length -5, which is no length"),
+    ),
+    Row(
+        items=("S-073",),
+        behave=("worded-length",),
+        expected=unreachable("content-length ten, which is no length"),
+    ),
     Row(items=("Q-119",), behave=("negative-chunk",), expected=unreachable("negative size")),
     Row(items=("Q-119",), behave=("cut-body",), expected=unreachable("ended early")),
     Row(items=("Q-119",), behave=("cut-head",), expected=unreachable("ended early")),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from coverage_page import PAGE, page
+from departures import DEPARTURES
 from items import GROUPS, ITEMS
 from rows import Elsewhere
 from table import ROWS, TABLE
@@ -48,6 +49,12 @@ def test_every_item_is_on_the_page_with_what_shows_it():
     assert "- \n" not in text
     assert "``" not in text
     assert "|" not in text.partition("## Rules")[2]
+
+
+def test_what_departs_from_an_item_is_said_below_it():
+    for item, why in DEPARTURES.items():
+        below = page().partition(f"\n**{item}** {ITEMS[item]}\n\n")[2].partition("\n\n")[0]
+        assert below.endswith(f"- *Why:* {why}"), item
 
 
 def test_the_page_is_current():

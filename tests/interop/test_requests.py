@@ -7,6 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.name import _ASN1Type
 from rows import Row, issued
 
 from scepflow.engine import asn1, envelopes
@@ -114,6 +115,35 @@ def test_a_certificate_of_another_ca_may_sign_a_first_request(bench_of):
     assert ran.code == 0, ran.said
     sent = [(request.message_type, request.certificates) for request in bench.responder.requests]
     assert sent == [(MessageType.RENEWAL_REQ, (birth,)), (MessageType.PKCS_REQ, (birth,))]
+    assert bench.certificate.issuer == bench.responder.authority.certificate.subject
+
+
+def test_a_certificate_of_another_ca_may_renew_where_the_ca_knows_it(bench_of):
+    """The RenewalReq is what is tried first; a CA that takes it issues, and no challenge is spent (C-024)."""
+    bench = bench_of(
+        Row(
+            items=(),
+            behave=(),
+            knobs={"challenge": SECRET},
+            csr={"challenge": None},
+            pipeline='[signer]\nuse = "existing"\ncertificate = "birth.crt"',
+            expected=issued(),
+        )
+    )
+    maker = Authority.create(now=NOW - timedelta(days=1), key="ec-p256")
+    printable = x509.NameAttribute(
+        x509.NameOID.COMMON_NAME, "gw1.example.com", _type=_ASN1Type.PrintableString
+    )
+    csr = x509.CertificateSigningRequestBuilder(x509.Name([printable])).sign(bench.key, hashes.SHA256())
+    birth = maker.issue(csr, now=NOW)
+    (bench.folder / "birth.crt").write_bytes(birth.public_bytes(Encoding.PEM))
+    denied = bench.run()
+    assert denied.code == 72
+    assert "not issued by this CA" in denied.said or "a challenge password is required" in denied.said
+    bench.responder.authority.records.add(birth)  # its operator lets the maker's certificates in
+    ran = bench.run(again=True)
+    assert ran.code == 0, ran.said
+    assert bench.sent["message"] == "RenewalReq"
     assert bench.certificate.issuer == bench.responder.authority.certificate.subject
 
 

@@ -573,10 +573,10 @@ def test_a_poll_that_holds_something_else_is_refused(connect):
     assert connect().send(MessageType.CERT_POLL, b"\x04\x00")[1] == FailInfo.BAD_MESSAGE_CHECK
 
 
-def test_a_request_encrypted_for_someone_else_is_refused(connect, identity, client_key):
+def test_a_request_encrypted_for_someone_else_is_refused(connect, client_key, ra_authority):
     client = connect()
     channel = client.channel()
-    elsewhere = replace(channel.bundle, recipient=identity.certificate)
+    elsewhere = replace(channel.bundle, recipient=ra_authority.encryption.certificate)
     csr = make_csr(client_key).public_bytes(Encoding.DER)
     assert client.send(MessageType.PKCS_REQ, csr, bundle=elsewhere)[1] == FailInfo.BAD_MESSAGE_CHECK
 

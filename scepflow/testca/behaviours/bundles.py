@@ -35,13 +35,14 @@ if TYPE_CHECKING:
     Change = Callable[[tuple[x509.Certificate, ...], Scene], Iterable[x509.Certificate]]
     Extensions = list[tuple[x509.ExtensionType, bool]]
 
-__all__ = ["BEHAVIOURS", "certified"]
+__all__ = ["BEHAVIOURS", "certified", "signing_client"]
 
 _YEAR = timedelta(days=365)
 _CA = (x509.BasicConstraints(ca=True, path_length=None), True)
 _ENCIPHERS = (key_usage(digital_signature=True, key_encipherment=True), True)
 _ISSUES = (key_usage(digital_signature=True, key_cert_sign=True, crl_sign=True), True)
 _LOUD = ESCAPES.replace("\0", "")
+_SIGNS = (key_usage(digital_signature=True), True)
 _HUGE_RSA = rsa.RSAPublicNumbers(65537, (1 << 16385) - 1)
 _SMALL_RSA = rsa.RSAPublicNumbers(65537, (1 << 767) | 1)
 
@@ -57,15 +58,15 @@ def _issue(
     subject: x509.Name,
     public_key: Any,
     extensions: Extensions,
-    valid: tuple[datetime, datetime] | None = None,
+    serial: int | None = None,
 ) -> x509.Certificate:
     return build_certificate(
         subject=subject,
         public_key=public_key,
         issuer=issuer.certificate,
         issuer_key=issuer.key,
-        serial=x509.random_serial_number(),
-        valid=valid or (now, now + _YEAR),
+        serial=serial or x509.random_serial_number(),
+        valid=(now, now + _YEAR),
         extensions=extensions,
     )
 
@@ -215,6 +216,41 @@ def _client(scene: Scene, **purposes: Any) -> Iterable[x509.Certificate]:
     )
 
 
+def signing_client(scene: Scene) -> SigningIdentity:
+    """Return what a client of the CA signs with, which names no purpose; the attacker is that client."""
+    certificate = _issue(
+        scene.authority.ca,
+        scene.now,
+        subject=_named("a client"),
+        public_key=scene.stranger.ca.key.public_key(),
+        extensions=[LEAF, _SIGNS],
+        serial=0xC11E47,  # the same in the CA's answer and in a reply
+    )
+    return SigningIdentity(certificate, scene.stranger.ca.key)
+
+
+def _client_of_sub_ca(scene: Scene) -> Iterable[x509.Certificate]:
+    """Return a client's certificate, which names no purpose, and the CA for TLS clients that issued it."""
+    tls_only = (x509.ExtendedKeyUsage([Eku.CLIENT_AUTH]), False)
+    stranger = scene.stranger.ca
+    below = certified(
+        stranger,
+        scene.now,
+        issuer=scene.authority.ca,
+        extensions=[_CA, _ISSUES, tls_only],
+        subject=_named("sub CA"),
+    )
+    key = new_key("rsa-2048")
+    client = _issue(
+        below,
+        scene.now,
+        subject=_named("a client"),
+        public_key=key.public_key(),
+        extensions=[LEAF, _ENCIPHERS],
+    )
+    return client, below.certificate
+
+
 def _rogue_ra(scene: Scene) -> Iterable[x509.Certificate]:
     """Return an RA certificate of the attacker's own CA, and that CA."""
     stranger = scene.stranger
@@ -328,6 +364,21 @@ BEHAVIOURS = (
         "rogue-tls-client",
         "sends the certificate of a client for that of an RA, one made for TLS",
         partial(_client, eku=Eku.CLIENT_AUTH),
+    ),
+    _adding(
+        "rogue-any-client",
+        "sends the certificate of a client for that of an RA, one made for any purpose",
+        partial(_client, eku=Eku.ANY_EXTENDED_KEY_USAGE),
+    ),
+    _adding(
+        "rogue-client-below",
+        "sends the certificate of a client for that of an RA, one that a CA for TLS clients issued",
+        _client_of_sub_ca,
+    ),
+    _adding(
+        "rogue-signing-client",
+        "sends the certificate of a client that only signs for that of an RA",
+        lambda scene: [signing_client(scene).certificate],
     ),
     _adding("rogue-ra", "adds the RA of another CA", _rogue_ra),
     _adding("rogue-ra-in-its-name", "adds an RA that it has not certified", _rogue_ra_in_our_name),

@@ -161,6 +161,13 @@ def _older_ones(certificate: x509.Certificate, scene: Scene) -> Iterable[x509.Ce
             yield certificate
 
 
+def _with_newer_of_stranger(certificate: x509.Certificate, scene: Scene) -> Iterable[x509.Certificate]:
+    yield from (
+        _made(certificate, scene.stranger.ca, scene.now, _Changes(valid=(_MOMENT, _YEAR))),
+        certificate,
+    )
+
+
 def _sending(
     name: str, summary: str, certificates: Callable[[x509.Certificate, Scene], Iterable[x509.Certificate]]
 ) -> Behaviour:
@@ -244,6 +251,11 @@ BEHAVIOURS = (
     _sending("chain-too", "sends its own certificates with the new one", _with_chain),
     _sending("huge-chain-key", "sends a CA certificate with a key of 16385 bits too", _with_huge_key),
     _sending("several-matching", "sends three certificates for the same key", _older_ones),
+    _sending(
+        "newer-by-a-stranger",
+        "sends a newer certificate for the same key too, which another CA issued",
+        _with_newer_of_stranger,
+    ),
     _issuing("ca-true", "issues a CA certificate", extensions=(_CA, _ISSUES)),
     _issuing(
         "may-issue", "lets the new certificate sign certificates, though no CA", extensions=(LEAF, _ISSUES)
@@ -258,6 +270,18 @@ BEHAVIOURS = (
         "more-usages",
         "adds extended key usages that nobody asked for",
         extensions=(LEAF, _USAGE, (x509.ExtendedKeyUsage([Eku.CLIENT_AUTH, Eku.OCSP_SIGNING]), False)),
+    ),
+    _issuing(
+        "more-names",
+        "adds a name that nobody asked for",
+        extensions=(
+            LEAF,
+            _USAGE,
+            (
+                x509.SubjectAlternativeName([x509.DNSName("gw1.example.com"), x509.DNSName("*.example.net")]),
+                False,
+            ),
+        ),
     ),
     _issuing(
         "path-for-a-name", "names the subject like a path", subject=_called("../../../etc/cron.d/scepflow")

@@ -18,6 +18,7 @@ from scepflow.engine.algorithms import Digest
 from scepflow.engine.asn1 import encode, wrap
 from scepflow.engine.identity import SigningIdentity
 from scepflow.testca.behaviour import Behaviour, reshaping
+from scepflow.testca.behaviours.bundles import signing_client
 from scepflow.testca.behaviours.messages import printable, pss
 from scepflow.testca.shapes import algorithm, attribute, content_info, seq
 
@@ -59,6 +60,13 @@ def _be_a_client(shape: Shape, scene: Scene) -> Shape:
     name = x509.Name.from_rfc4514_string("CN=another device")
     certificate = strangers_certificate(scene, name)
     return shape.but(signer=SigningIdentity(certificate, scene.stranger.ca.key), certificates=(certificate,))
+
+
+def _refuse_as_a_client(shape: Shape, scene: Scene) -> Shape:
+    client = signing_client(scene)
+    return shape.but(
+        signer=client, certificates=(client.certificate,), status="2", fail_info="2", content=None
+    )
 
 
 def _be_an_unlisted_ra(shape: Shape, scene: Scene) -> Shape:
@@ -246,6 +254,11 @@ BEHAVIOURS = (
         name="client-signs",
         summary="signs with the certificate of another client of the CA",
         message=_be_a_client,
+    ),
+    Behaviour(
+        name="listed-client-refuses",
+        summary="refuses in the name of the client whom rogue-signing-client adds",
+        message=_refuse_as_a_client,
     ),
     Behaviour(
         name="unlisted-ra",

@@ -68,6 +68,10 @@ def _announcing(raw: bytes, *, more: int) -> Iterator[bytes]:
     yield _reframed(raw, f"content-length: {len(body) + more}") + body
 
 
+def _announced(raw: bytes, length: str) -> Iterator[bytes]:
+    yield _reframed(raw, f"content-length: {length}") + _parts(raw)[1]
+
+
 def _interim(raw: bytes, *, statuses: Iterable[int]) -> Iterator[bytes]:
     for status in statuses:
         yield b"HTTP/1.1 %d Wait\r\nLink: </style.css>; rel=preload\r\n\r\n" % status
@@ -152,6 +156,8 @@ FRAMES = (
         (),
     ),
     _wired("two-lengths", "announces two lengths", lambda raw: [_reframed(raw, "content-length: 5, 6")]),
+    _wired("negative-length", "announces a negative length", lambda raw: _announced(raw, "-5")),
+    _wired("worded-length", "announces a length that is no number", lambda raw: _announced(raw, "ten")),
     _wired(
         "negative-chunk",
         "sends a chunk of negative size",
