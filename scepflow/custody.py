@@ -197,14 +197,19 @@ class Custody:
             StateError: its file is missing or damaged, or ``[key]`` has another one now.
         """
         key = self.key(transaction_id, run)
-        if self._csr(transaction_id).public_key() != key.public_key():
+        if self.csr(transaction_id).public_key() != key.public_key():
             raise StateError(
                 f"the key of [key] is not the one for which transaction {transaction_id} asks a certificate",
                 hint=f"put the old key back; {_AGAIN}, for the key that is there now",
             )
         return key
 
-    def _csr(self, transaction_id: str) -> x509.CertificateSigningRequest:
+    def csr(self, transaction_id: str) -> x509.CertificateSigningRequest:
+        """Return what an attempt that the CA has not answered asks for.
+
+        Raises:
+            StateError: it is missing or damaged.
+        """
         try:
             return x509.load_der_x509_csr(b64decode(self.snapshot(transaction_id)["csr"]))
         except (KeyError, TypeError, ValueError):
@@ -254,7 +259,7 @@ class Custody:
         signer = self.pipeline.signer
         if signer.durable:
             with working(signer):
-                yield signer.identity(key, self._csr(transaction_id), run).key
+                yield signer.identity(key, self.csr(transaction_id), run).key
 
     def keep(self, transaction_id: str, certificates: tuple[x509.Certificate, ...]) -> None:
         """Write what was issued.

@@ -73,7 +73,7 @@ def rehearse(
     """Tell what a run would do now, and try every part of it that can be tried without a request.
 
     The CA is asked for its capabilities and certificates, secrets are read (except
-    those that a command gives, which may use one up), and every stage checks itself.
+    those that a command or a stream gives, which may use one up), and every stage checks itself.
 
     Args:
         pipeline: what would be run.
@@ -152,6 +152,8 @@ class _Plan:
             StateError: the state cannot be read.
         """
         record = self._record()
+        if not (self._again or self._enroll):
+            self._runner.refuse_to_pass_over(record)
         if record is None:
             return "enrolls, for the first time"
         facts = record.current.certificate if record.current else None
@@ -193,7 +195,7 @@ class _Plan:
 
 
 def rehearse_stages(pipeline: Pipeline, run: Run) -> Iterator[Line]:
-    """Try every stage as far as it can be tried without the CA; secrets are read, except those of commands.
+    """Try every stage as far as it can be tried without the CA; secrets are read, except those of commands and streams.
 
     Args:
         pipeline: what would be run.
@@ -296,6 +298,8 @@ def _look_at(secret: Secret, where: str, run: Run) -> str:
     """Read a secret and forget it; only its origin is shown."""
     if secret.origin.startswith("command "):
         return f"{where} from {secret.origin} (not run: it may use one up)"
+    if secret.gives_once(run.directory):
+        return f"{where} from {secret.origin} (not read: a stream gives it once)"
     try:
         run.reveal(secret)
     except OptionError as error:

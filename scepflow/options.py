@@ -249,6 +249,20 @@ class Secret:
         (kind, value), *_ = self._source.items()
         return f"{kind} {value[0] if kind == 'command' else value}"
 
+    def gives_once(self, directory: Path) -> bool:
+        """Return whether to read it may use it up, or wait: a command, a FIFO, a terminal, /dev/stdin.
+
+        Args:
+            directory: where relative files start.
+        """
+        if self.file is None:
+            return self.origin.startswith("command ")
+        path = directory / self.file
+        try:
+            return path.exists() and not path.is_file() and not path.is_dir()
+        except OSError:  # reading it says why
+            return False
+
     def reveal(self, directory: Path) -> str:
         """Return the secret's text, one trailing line end removed (Q-122).
 

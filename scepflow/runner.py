@@ -287,9 +287,9 @@ class Runner:
             record = self.record()
         if again and record.current and self._is_lost(record.current):
             return self._have(*self.obtaining().enroll(), purpose="enrollment")
-        if not (again or enroll or record.current or record.open):
-            self._refuse_renamed()
-        missed = self._deliver_missed(record)
+        if not (again or enroll):
+            self.refuse_to_pass_over(record)
+        missed = self._deliver_missed(record, enroll=enroll)
         try:
             return self._ask(record, missed, renew=renew, enroll=enroll)
         except PendingError as error:
@@ -339,40 +339,17 @@ class Runner:
         self._heed_refusal(record, "renewal")
         return "renew"
 
-    def _refuse_renamed(self) -> None:
-        """Do not enroll anew, with a challenge that may be spent, because a pipeline file has got another name.
+    def refuse_to_pass_over(self, record: PipelineRecord | None) -> None:
+        """Do not enroll for the first time where a lost journal or an earlier name of the pipeline has left something.
 
         Raises:
-            StateError: a pipeline whose file is gone has a valid certificate for the same subject.
+            StateError: it has, and what to do.
         """
-        if not self.pipeline.file.exists():
+        if record and (record.current or record.open):
             return
-        valid = [
-            other
-            for other in self.journal.pipelines()
-            if other.current
-            and other.current.certificate
-            and other.current.certificate.not_after > self.system.now()
-            and not Path(other.file).exists()
-        ]
-        if not valid:
-            return
-        from scepflow.subjects import asked_subject
-        from scepflow.text import sanitise
+        from scepflow.predecessors import refuse_to_pass_over
 
-        name = asked_subject(self.pipeline, self._context())
-        subject = sanitise(name.rfc4514_string()) if name is not None else None
-        for other in valid:
-            assert other.current is not None, "chosen so"
-            assert other.current.certificate is not None, "chosen so"
-            if other.current.certificate.subject == subject:
-                kept = self.state.path.parent / other.place / other.current.transaction_id
-                raise StateError(
-                    f"{self.pipeline.name} has no certificate, and {other.file}, which is gone, has a valid one"
-                    f" for the same subject {subject}",
-                    hint="if it was renamed, name it back, or take over what it had: scepflow run"
-                    f" {self.pipeline.file} --adopt {kept}/certificate.pem {kept}/key.pem; --again enrolls anew",
-                )
+        refuse_to_pass_over(self.pipeline, self.state, self._context(), now=self.system.now())
 
     def _given_up(self, record: PipelineRecord) -> PipelineRecord:
         """Give up a pending request, and return how the pipeline stands then."""
@@ -470,7 +447,7 @@ class Runner:
 
     # -- sinks
 
-    def _deliver_missed(self, record: PipelineRecord) -> Outcome | None:
+    def _deliver_missed(self, record: PipelineRecord, *, enroll: bool) -> Outcome | None:
         """Deliver the current certificate to the sinks that do not have it, or whose options have changed."""
         sinks, current = self.sinks, record.current
         sinks.clear_staged(but=self.pipeline.sinks)
@@ -490,7 +467,7 @@ class Runner:
         try:
             credential = self.obtaining().credential(current)
         except StateError:
-            if record.open:  # which may give another
+            if record.open or enroll:  # which may give another
                 return None
             raise
         deliveries = sinks.deliver(current.transaction_id, credential, missed)

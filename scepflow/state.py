@@ -213,12 +213,19 @@ class PipelineState:
                 sync_folder(changed)
         return target
 
+    def left_aside(self) -> tuple[Path, ...]:
+        """Return the folders that were moved and are still there."""
+        folder = self.path.parent / "unknown" / self.place
+        with explained(folder):
+            return tuple(sorted(folder.iterdir())) if folder.is_dir() else ()
+
     def why_aside(self, path: Path) -> str:
         """Return why a folder was moved, and what to do with it, one line."""
-        issued = (path / "certificate.pem").exists()
+        record, key = self.journal.pipeline(self.place), path / "key.pem"
         use = (
-            f"take it in with `scepflow run --adopt {path / 'certificate.pem'} {path / 'key.pem'}`"
-            if issued
+            f"take it in with `scepflow run {record.file if record else 'PIPELINE'}"
+            f" --adopt {path / 'certificate.pem'} {key if key.exists() else 'KEY-FILE'}`"
+            if (path / "certificate.pem").exists()
             else ""
         )
         ways = [f"move it back once {self.journal.path} is restored from a backup", use, "or remove it"]

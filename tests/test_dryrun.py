@@ -1,7 +1,9 @@
 """A dry run tries everything that issues nothing, uses up nothing and changes nothing."""
 
 import os
+import pathlib
 import sys
+import threading
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,6 +19,8 @@ from scepflow.system import make_run
 from scepflow.testca import Knobs
 from scepflow_bundled.csr import SubjectCsrBuilder
 from scepflow_bundled.embedded import EmbeddedTransport
+from scepflow_bundled.file_sink import FileSink
+from scepflow_bundled.pkcs12_sink import Pkcs12Sink
 
 
 class Picky(OutputSink, frozen=True, kw_only=True, tag="picky"):
@@ -166,6 +170,51 @@ def test_a_command_that_gives_a_secret_is_not_run(world):
     assert line.status == "ok"
     assert "not run" in line.text
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        {"csr": SubjectCsrBuilder(subject="CN=x", challenge=Secret({"file": "fifo"}))},
+        {"sinks": {"s": FileSink(key=PathTemplate("key.pem"), key_passphrase=Secret({"file": "fifo"}))}},
+        {"sinks": {"s": Pkcs12Sink(path=PathTemplate("x.p12"), password=Secret({"file": "fifo"}))}},
+    ],
+)
+def test_a_stream_that_gives_a_secret_once_is_not_read(world, stages):
+    path = world.directory / "fifo"
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    os.write(descriptor, b"hush")
+    writer = threading.Timer(5, os.close, [descriptor])  # who reads to the end is let go
+    writer.start()
+    lines, _ = rehearsal(world, **stages)
+    assert writer.is_alive(), "it was waited for"
+    writer.cancel()
+    assert os.read(descriptor, 9) == b"hush"
+    os.close(descriptor)
+    (line,) = (line for line in lines if line.topic == "secret")
+    assert line.status == "ok"
+    assert line.text.endswith(" from file fifo (not read: a stream gives it once)")
+
+
+def test_a_folder_in_place_of_a_secret_is_no_stream(world):
+    lines, _ = rehearsal(world, csr=SubjectCsrBuilder(subject="CN=x", challenge=Secret({"file": "."})))
+    (line,) = (line for line in lines if line.topic == "secret")
+    assert (line.status, "Is a directory" in line.text) == ("FAIL", True)
+
+
+def test_a_secret_whose_folder_cannot_be_looked_into_fails_alone(world, monkeypatch):
+    def denied(path):
+        if path.name == "challenge":
+            raise PermissionError(13, "Permission denied", str(path))
+        return True
+
+    (world.directory / "challenge").write_text("hush")
+    monkeypatch.setattr(pathlib.Path, "exists", denied)
+    lines, _ = rehearsal(
+        world, csr=SubjectCsrBuilder(subject="CN=x", challenge=Secret({"file": "challenge"}))
+    )
+    assert [line.text for line in lines if line.topic == "secret"] == ["csr.challenge from file challenge"]
 
 
 def test_secrets_are_found_wherever_they_stand(world):
@@ -360,3 +409,14 @@ def test_a_run_does_what_the_dry_run_has_said(world, age_days, pending, orders):
     asked = {"enrolls": ["PKCSReq"], "renews": ["RenewalReq"], "goes": ["CertPoll"], "asks": []}
     assert sent[:1] == asked[said]
     assert outcome.action == {"enrolls": "issued", "asks": "unchanged"}.get(said, "renewed")
+
+
+def test_it_refuses_a_renamed_pipeline_as_the_run_does(world):
+    old, new = world.directory / "gw1.toml", world.directory / "gw2.toml"
+    old.touch()
+    world.run(world.pipeline(file=old))
+    old.rename(new)
+    _, found = rehearsal(world, name="gw2", file=new)
+    assert any("which is gone, has a valid one" in text for _, text in found.values())
+    _, found = rehearsal(world, {"again": True}, name="gw2", file=new)
+    assert not any("which is gone" in text for _, text in found.values())

@@ -3,7 +3,9 @@
 import os
 import re
 import stat
+import threading
 from dataclasses import replace
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -139,3 +141,72 @@ def test_two_who_write_one_file_at_the_same_time_publish_no_half_of_it(tmp_path,
     os.utime(left, (0, 0))
     write_metrics(path, [SAMPLE], NOW)
     assert [file.name for file in tmp_path.iterdir()] == ["scep.prom"]
+
+
+def latest_run(path):
+    values = read(path.read_text())
+    ended_s, exit_code = (of(values, f"scepflow_last_run_{name}") for name in ("seconds", "exit_code"))
+    return ended_s[0] - int(NOW.timestamp()), exit_code[0]
+
+
+@pytest.mark.parametrize(
+    ("written_s", "known_s", "expected"),
+    [
+        (60, 0, (60, 3)),  # a run that changed nothing is not in the journal
+        (-60, 0, (0, 0)),
+        (0, 60, (60, 0)),
+        (3601, 0, (0, 0)),  # written while the clock was wrong
+    ],
+)
+def test_the_latest_run_does_not_go_back(tmp_path, written_s, known_s, expected):
+    path = tmp_path / "scep.prom"
+    path.write_text(
+        metrics_text([replace(SAMPLE, ended_at=NOW + timedelta(seconds=written_s), exit_code=3)], NOW)
+    )
+    sample = replace(SAMPLE, ended_at=NOW + timedelta(seconds=known_s))
+    write_metrics(path, [sample], NOW + timedelta(hours=1))
+    assert latest_run(path) == expected
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: re.sub(r"} (\d)", r"} x\1", text),
+        lambda text: re.sub(r"(last_run_seconds.*} )\d+", r"\g<1>1e9", text),
+        lambda text: re.sub(r"(last_run_seconds.*} )\d+", r"\g<1>" + "9" * 5000, text),
+        lambda text: re.sub(r"(last_run_seconds.*} \d+)\n[\s\S]*", r"\1", text),  # cut off within the line
+        lambda text: re.sub(r"scepflow_last_run_exit_code{.*", "", text),
+        lambda text: text.replace("gw1", "gw2"),
+        lambda text: "\0\udcff",
+        lambda text: "",
+    ],
+)
+def test_what_is_damaged_in_the_file_before_counts_for_nothing(tmp_path, damage):
+    path = tmp_path / "scep.prom"
+    text = damage(metrics_text([replace(SAMPLE, ended_at=NOW + timedelta(seconds=60), exit_code=3)], NOW))
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    write_metrics(path, [SAMPLE], NOW + timedelta(hours=1))
+    assert latest_run(path) == (0, 0)
+
+
+def test_a_damaged_line_harms_no_other(tmp_path):
+    path, later = tmp_path / "scep.prom", replace(SAMPLE, ended_at=NOW + timedelta(seconds=60))
+    text = metrics_text([later], NOW).encode()
+    path.write_bytes(
+        b'scepflow_last_run_seconds{pipeline="g\xff} 7 7\n' + text + b"scepflow_last_run_seconds{"
+    )
+    write_metrics(path, [SAMPLE], NOW + timedelta(hours=1))
+    assert latest_run(path) == (60, 0)
+
+
+def test_a_pipe_in_place_of_the_file_is_not_read(tmp_path):
+    path = tmp_path / "scep.prom"
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    writer = threading.Timer(5, os.close, [descriptor])  # who reads to the end is let go
+    writer.start()
+    write_metrics(path, [SAMPLE], NOW)
+    assert writer.is_alive(), "it was waited for"
+    writer.cancel()
+    os.close(descriptor)
+    assert latest_run(path) == (0, 0)

@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 
 import pytest
 from privileges import BOUND_BY_PERMISSIONS
-from run_fixtures import Delays, GivenKey, new_rsa_key
+from run_fixtures import Delays, GivenKey, new_authority, new_rsa_key
 
 from scepflow import upkeep
 from scepflow.digests import sink_digest
 from scepflow.engine.messages import MessageType
-from scepflow.errors import RejectedError, SinkError, StateError, TransportError
+from scepflow.errors import PendingError, RejectedError, SinkError, StateError, TransportError
 from scepflow.options import Secret
 from scepflow.pipeline import RenewOptions
 from scepflow.stages import OutputSink, Prepared
-from scepflow.testca import Authority, Knobs
+from scepflow.testca import Authority, Knobs, Responder
 from scepflow_bundled.csr import SubjectCsrBuilder
 from scepflow_bundled.file_sink import FileSink
 from scepflow_bundled.outputs import _StagedFiles
@@ -196,6 +196,34 @@ def test_a_pipeline_that_was_renamed_does_not_enroll_anew_unless_told_so(world):
     assert os.path.exists(certificate) and os.path.exists(key)  # noqa: PTH110, PT018  # names from a hint
     other = world.pipeline(name="gw2", file=new, csr=SubjectCsrBuilder(subject="CN=gw2.example.com"))
     assert world.run(other).action == "issued"
+
+
+def test_a_pipeline_that_was_renamed_while_its_request_is_pending_spends_no_second_challenge(world):
+    old, new = world.directory / "gw1.toml", world.directory / "gw2.toml"
+    old.touch()
+    world.responder.knobs = Knobs(pending=9)
+    with pytest.raises(PendingError):
+        world.run(world.pipeline(file=old), wait_s=0)
+    old.rename(new)
+    world.requests.clear()
+    with pytest.raises(
+        StateError, match="has a request that the CA has not decided for the same subject"
+    ) as caught:
+        world.run(world.pipeline(name="gw2", file=new))
+    assert world.requests == []
+    assert "name it back" in caught.value.hint
+    assert "--adopt" not in caught.value.hint
+
+
+def test_a_pipeline_of_another_ca_is_no_renamed_one(world):
+    old, new = world.directory / "gw1.toml", world.directory / "gw2.toml"
+    old.touch()
+    world.run(world.pipeline(file=old))
+    old.rename(new)
+    other = new_authority()
+    world.responder = Responder(other, now=world.now)
+    pinned = world.pipeline(name="gw2", file=new, ca={"fingerprint": f"sha256:{other.fingerprint}"})
+    assert world.run(pinned).action == "issued"
 
 
 def test_a_pipeline_that_was_renamed_enrolls_anew_when_told_so(world):

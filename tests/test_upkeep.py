@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from run_fixtures import Delays, GivenKey, Wire, World, new_authority, new_rsa_key
+from run_fixtures import Box, Delays, GivenKey, Wire, World, new_authority, new_rsa_key
 
 from scepflow.errors import (
     LockedError,
@@ -620,14 +620,18 @@ def test_a_sink_that_failed_is_worse_news_than_a_renewal_that_is_pending(world):
 def test_a_key_that_a_new_journal_does_not_know_is_kept_and_told_of(world):
     key = world.run().credential.key
     world.state.journal.path.unlink()
-    assert _again(world).action == "issued"
-    assert world.warnings == ["unknown-transaction"]
+    for _ in range(2):  # and not only by the run that finds it
+        with pytest.raises(
+            StateError, match=r"the journal does not know .*: .*scepflow run .*gw1.toml --adopt"
+        ):
+            _again(world)
+        assert world.requests == []
     (kept,) = (world.state.path / "unknown").rglob("key.pem")
     assert load_pem_private_key(kept.read_bytes(), None).private_numbers() == key.private_numbers()
     assert world.state.journal.history()[0].kind == "set-aside"
     assert str(kept.parent) in world.state.journal.history()[0].text
+    assert _again(world, again=True).action == "issued"
     assert _again(world).action == "unchanged"
-    assert world.warnings == []
 
 
 def test_a_pending_request_that_a_new_journal_does_not_know_is_kept(world):
@@ -635,9 +639,10 @@ def test_a_pending_request_that_a_new_journal_does_not_know_is_kept(world):
     with pytest.raises(PendingError):
         world.run(wait_s=0)
     world.state.journal.path.write_bytes(b"")
-    with pytest.raises(PendingError):
+    with pytest.raises(StateError, match="the journal does not know"):
         _again(world, wait_s=0)
     assert world.warnings == ["unknown-transaction"]
+    assert world.requests == []
     assert len(list((world.state.path / "unknown").rglob("enrollment.json"))) == 1
 
 
@@ -662,3 +667,13 @@ def test_a_run_that_could_not_begin_is_noted_of_a_pipeline_that_is_known(world):
     assert (_state(world), _record(world).exit_code, _record(world).message) == ("blocked", 78, "line 3: no")
     assert _again(world).action == "unchanged"
     assert (_state(world), _record(world).exit_code) == ("valid", 0)
+
+
+def test_what_is_asked_for_anew_needs_no_key_of_the_certificate_that_it_replaces(world):
+    world.run()
+    (key,) = world.state.path.rglob("key.pem")
+    key.unlink()
+    more = world.pipeline(sinks={"box": Box(content=[]), "second": Box(content=[])})
+    with pytest.raises(StateError):
+        _again(world, more)
+    assert _again(world, more, enroll=True).action == "issued"

@@ -145,8 +145,8 @@ class SubjectCsrBuilder(CsrBuilder, frozen=True, kw_only=True, tag="subject"):
         return self._signed(builder, key, run)
 
     def check(self, run: Run) -> None:
-        """Read the challenge, unless a command gives it: a command may use one up."""
-        if self.challenge is not None and not self.challenge.origin.startswith("command "):
+        """Read the challenge, unless that may use it up."""
+        if self.challenge is not None and not self.challenge.gives_once(run.directory):
             self._challenge(run)
 
     def _rdns(self) -> tuple[tuple[NameAttribute, ...], ...]:

@@ -139,11 +139,12 @@ class FileSink(FileSetSink, frozen=True, kw_only=True, tag="file"):
         return ", ".join(self._names().values())
 
     def check(self, run: Run) -> None:
-        """Look at every target, the owner and the passphrase."""
+        """Look at every target, the owner and the passphrase, unless reading it may use it up."""
         for name in self._all_names().values():
             check_target(run.path(name), make_directories=self.make_directories)
         check_owner(*owner_ids(self.owner, self.group))
-        self._passphrase(run)
+        if self.key_passphrase and not self.key_passphrase.gives_once(run.directory):
+            self._passphrase(run)
 
     def directories(self, run: Run) -> Mapping[Path, int]:
         """Return the missing directories if they may be made."""

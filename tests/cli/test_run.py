@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import stat
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -530,3 +531,22 @@ def test_metrics_keep_the_series_of_pipelines_that_other_timers_run(scepflow, wr
     scepflow("run", "--metrics", "scep.prom", "gw2.toml")
     text = (folder / "scep.prom").read_text()
     assert sorted(re.findall(r'last_run_exit_code.pipeline="(\w+)"', text)) == ["gw1", "gw2"]
+
+
+def test_the_latest_run_of_another_timers_pipeline_does_not_go_back(scepflow, write, folder):
+    """Its run that had nothing to do is in the file of the metrics alone."""
+
+    def ended_s():
+        text = (folder / "scep.prom").read_text()
+        return int(re.search(r'last_run_seconds.pipeline="gw1".* (\d+)', text)[1])
+
+    scepflow("run", "--metrics", "scep.prom", write("gw1.toml", subject='"CN=gw1"', cert='"gw1.pem"'))
+    write("gw2.toml", subject='"CN=gw2"', cert='"gw2.pem"')
+    before_s = ended_s()
+    while time.time() < before_s + 1.6:  # the time in the file is in whole seconds
+        time.sleep(0.1)
+    assert "up to date" in scepflow("run", "--metrics", "scep.prom", "gw1.toml").stdout
+    idle_s = ended_s()
+    assert idle_s > before_s
+    scepflow("run", "--metrics", "scep.prom", "gw2.toml")
+    assert ended_s() == idle_s
