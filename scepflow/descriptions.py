@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepflow.engine import asn1, certificates, oids
 from scepflow.engine.algorithms import Cipher, Digest
-from scepflow.engine.trust import fingerprint, is_ca, key_usage
+from scepflow.engine.certificates import is_ca, key_usage
+from scepflow.engine.trust import fingerprint
 from scepflow.errors import ProtocolError
 from scepflow.text import sanitise
 

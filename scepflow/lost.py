@@ -5,7 +5,6 @@ Must never hold: a message, or a file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from scepflow.errors import ScepflowError
     from scepflow.records import AttemptRecord
 
-__all__ = ["Outlook", "is_refused", "judge"]
+__all__ = ["is_refused", "judge"]
 
 _BUSY_OR_ELSEWHERE = (401, 407, 408, 425, 429)
 """HTTP statuses below 500 of a server that may well know the message, or of something in front of it."""
@@ -27,19 +26,6 @@ _BUSY_OR_ELSEWHERE = (401, 407, 408, 425, 429)
 _MOST_RESENT = 3
 _RESENT_APART = timedelta(hours=1)
 """A request that the CA does not know is sent again at once, then an hour after the first time, then two."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
-    """What may come next.
-
-    Attributes:
-        message: ``[renew] message``, or ``renewal`` where no certificate of ours is renewed.
-        now: current time, aware UTC.
-    """
-
-    message: str
-    now: datetime
 
 
 def is_refused(error: ScepflowError) -> bool:
@@ -54,7 +40,9 @@ def judge(
     attempt: AttemptRecord,
     enrollment: Enrollment,
     error: RejectedError | ProtocolError | TransportError,
-    outlook: Outlook,
+    *,
+    message: str,
+    now: datetime,
 ) -> Literal["again", "plain"]:
     """Return what follows when the first poll for a request, which the CA never called pending, has failed.
 
@@ -65,7 +53,8 @@ def judge(
         attempt: the request.
         enrollment: the engine's side of it.
         error: what came of the poll.
-        outlook: what may come next.
+        message: ``[renew] message``, or ``renewal`` where no certificate of ours is renewed.
+        now: current time, aware UTC.
 
     Returns:
         ``again`` to send it under its name, or ``plain`` to renew by PKCSReq instead.
@@ -80,15 +69,15 @@ def judge(
     unknown = isinstance(error, RejectedError) and error.fail_info == FailInfo.BAD_CERT_ID
     if isinstance(error, RejectedError) and not unknown:
         raise error
-    if renewal and outlook.message == "pkcsreq" and (unknown or not challenge):
+    if renewal and message == "pkcsreq" and (unknown or not challenge):
         return "plain"  # as a person has decided since
     if not (unknown or is_refused(error)):
         raise error
     if challenge and not unknown:
         raise _no_polls(attempt, error) from None
-    if renewal and outlook.message == "auto" and attempt.resent and not challenge:
+    if renewal and message == "auto" and attempt.resent and not challenge:
         return "plain"
-    _limit(attempt, error, most=1 if challenge else _MOST_RESENT, now=outlook.now)
+    _limit(attempt, error, most=1 if challenge else _MOST_RESENT, now=now)
     return "again"
 
 

@@ -16,7 +16,7 @@ from scepflow.engine.identity import Credential
 from scepflow.engine.messages import MessageType
 from scepflow.errors import ProtocolError, RejectedError, TransportError, TrustError
 from scepflow.faults import connected
-from scepflow.lost import Outlook, is_refused, judge
+from scepflow.lost import is_refused, judge
 from scepflow.records import RefusalRecord
 from scepflow.system import make_run, warn_relaxed
 from scepflow.transaction import Since, Transaction
@@ -257,7 +257,8 @@ class Obtaining:
             except (RejectedError, ProtocolError, TransportError) as error:
                 if attempt.pending or transaction.polls != attempt.polls + 1:
                     raise  # the CA has had it
-                if judge(attempt, enrollment, error, self._outlook(run)) == "plain":
+                message = self.pipeline.renew.message if run.previous else "renewal"
+                if judge(attempt, enrollment, error, message=message, now=self._system.now()) == "plain":
                     raise _RenewalRefusedError(error.message) from None
                 run.warn(
                     "request-lost",
@@ -289,10 +290,6 @@ class Obtaining:
             password_envelope=options.password_envelope,
         )
         return enrollment
-
-    def _outlook(self, run: Run) -> Outlook:
-        message = self.pipeline.renew.message if run.previous else "renewal"
-        return Outlook(message=message, now=self._system.now())
 
     def _transaction(
         self, run: Run, purpose: str, transaction_id: str | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scepflow.errors import ScepflowError, StateError
-from scepflow.state import PipelineState
+from scepflow.state import PipelineState, adopting
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,9 +33,9 @@ def refuse_to_pass_over(pipeline: Pipeline, state: PipelineState, run: Run, *, n
     Raises:
         StateError: there is one, and what to do.
     """
-    for path in state.left_aside():
+    if aside := state.left_aside():
         raise StateError(
-            state.why_aside(path),
+            state.why_aside(aside[0]),
             hint="`scepflow run --again` enrolls anew all the same; a challenge may be spent",
         )
     if pipeline.file.exists():
@@ -73,11 +73,7 @@ def _refuse_renamed(pipeline: Pipeline, state: PipelineState, other: PipelineRec
         return
     if not same or asked_subject(pipeline, run) != subject:
         return
-    folder = state.folder(attempt.transaction_id).path
-    key = folder / "key.pem"
-    take_over = (
-        f"scepflow run {pipeline.file} --adopt {folder}/certificate.pem {key if key.exists() else 'KEY-FILE'}"
-    )
+    take_over = adopting(pipeline.file, state.folder(attempt.transaction_id).path)
     raise StateError(
         f"{pipeline.name} has no certificate, and {other.file}, which is gone, has"
         f" {'a request that the CA has not decided' if other.open else 'a valid one'}"

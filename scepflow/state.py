@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-__all__ = ["Folder", "PipelineState", "StateDirectory", "default_state_path"]
+__all__ = ["Folder", "PipelineState", "StateDirectory", "adopting", "default_state_path"]
 
 _UNTIL_ANSWERED = ("enrollment.json", "signer-key.pem", "ca.pem")
 """What an attempt needs until its certificate has come; the request carries the challenge."""
@@ -132,6 +132,12 @@ def _holder(path: Path) -> str:
         return "it has just begun"
 
 
+def adopting(file: Path | str, folder: Path) -> str:
+    """Return the command by which a pipeline takes in the certificate in a folder; the user knows a key that is not there."""
+    key = folder / "key.pem"
+    return f"scepflow run {file} --adopt {folder / 'certificate.pem'} {key if key.exists() else 'KEY-FILE'}"
+
+
 class PipelineState:
     """One pipeline's state, while this process holds its lock.
 
@@ -221,10 +227,9 @@ class PipelineState:
 
     def why_aside(self, path: Path) -> str:
         """Return why a folder was moved, and what to do with it, one line."""
-        record, key = self.journal.pipeline(self.place), path / "key.pem"
+        record = self.journal.pipeline(self.place)
         use = (
-            f"take it in with `scepflow run {record.file if record else 'PIPELINE'}"
-            f" --adopt {path / 'certificate.pem'} {key if key.exists() else 'KEY-FILE'}`"
+            f"take it in with `{adopting(record.file if record else 'PIPELINE', path)}`"
             if (path / "certificate.pem").exists()
             else ""
         )

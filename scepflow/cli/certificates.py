@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepflow.cli.words import counted, shout, until
 from scepflow.descriptions import describe_certificate, described_key, name_text, usages
-from scepflow.engine.certificates import public_key, serial_number
-from scepflow.engine.trust import fingerprint, is_ca, key_usage, recipient_reason
+from scepflow.engine.certificates import is_ca, key_usage, public_key, serial_number
+from scepflow.engine.recipients import recipient_reason
+from scepflow.engine.trust import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from scepflow.descriptions import described_key, name_text, oid_name, serial_text, timestamp, usages
 from scepflow.engine import certificates as engine_certificates
 from scepflow.engine import oids, trust
+from scepflow.engine.certificates import is_ca
 from scepflow.engine.checks import Finding
+from scepflow.engine.recipients import can_receive, recipient_reason
 from scepflow.errors import TrustError
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def presumed(certificates: Sequence[x509.Certificate], now: datetime) -> Bundle:
     Raises:
         TrustError: there is no CA certificate in it, or none that is valid.
     """
-    authorities = [c for c in certificates if trust.is_ca(c)]
+    authorities = [c for c in certificates if is_ca(c)]
     if not authorities:
         raise TrustError(
             "no CA certificate is in the answer, only an RA's: nothing in it can be pinned",
@@ -87,7 +89,7 @@ def describe(
 
 
 def _role(certificate: x509.Certificate) -> str:
-    return "CA" if trust.is_ca(certificate) else "RA"
+    return "CA" if is_ca(certificate) else "RA"
 
 
 def _validity(certificate: x509.Certificate, now: datetime) -> str:
@@ -98,14 +100,14 @@ def _validity(certificate: x509.Certificate, now: datetime) -> str:
 
 
 def _encryption(certificate: x509.Certificate, bundle: Bundle | None, *, by_pin: bool) -> str:
-    reason = trust.recipient_reason(certificate)
+    reason = recipient_reason(certificate)
     if bundle is None or certificate not in bundle.certificates:
         return f"not for it: it is left out, because it does not chain to the CA, is not valid now or is no RA's ({reason})"
     if certificate != bundle.recipient:
         return f"not for it ({reason})"
     if by_pin:
         return f"requests would be encrypted for it, because encryption_certificate pins it ({reason})"
-    equals = any(c != certificate and trust.recipient_reason(c) == reason for c in bundle.certificates)
+    equals = any(c != certificate and recipient_reason(c) == reason for c in bundle.certificates)
     return f"requests would be encrypted for it: {reason}{'; the newest of several' if equals else ''}"
 
 
@@ -152,14 +154,14 @@ def certificate_warnings(certificates: Sequence[x509.Certificate], now: datetime
 
 def risks(bundle: Bundle, pinned: CaOptions) -> Iterator[Finding]:
     """Yield what may go wrong with the choice among these certificates."""
-    if not trust.can_receive(bundle.recipient):
+    if not can_receive(bundle.recipient):
         yield Finding(
             "no-rsa-recipient",
             f"no certificate of the CA has an RSA key to encrypt for ({described_key(engine_certificates.public_key(bundle.recipient))}): "
             "a request needs a challenge to be encrypted with, which few CAs read",
         )
-    several = sum(trust.can_receive(c) for c in bundle.certificates) > 1 or any(
-        not trust.is_ca(c) for c in bundle.certificates
+    several = sum(can_receive(c) for c in bundle.certificates) > 1 or any(
+        not is_ca(c) for c in bundle.certificates
     )
     if several and not (pinned.encryption_certificate and pinned.signing_certificate):
         yield Finding(
@@ -191,7 +193,7 @@ def pin_lines(url: str, identifier: str | None, bundle: Bundle) -> list[str]:
     signer = _signing_ra(bundle)
     if signer is not None:
         lines.append(_pin("signing_certificate", signer))
-    if not trust.is_ca(bundle.recipient):
+    if not is_ca(bundle.recipient):
         lines.append(_pin("encryption_certificate", bundle.recipient))
     return lines
 
@@ -205,7 +207,7 @@ def _signing_ra(bundle: Bundle) -> x509.Certificate | None:
     found = [
         c
         for c in bundle.certificates
-        if not trust.is_ca(c)
+        if not is_ca(c)
         and (usage := usages(c))
         and "digitalSignature" in usage
         and "keyEncipherment" not in usage

@@ -27,6 +27,8 @@ __all__ = [
     "can_decrypt",
     "find_extension",
     "has_readable_extensions",
+    "is_ca",
+    "key_usage",
     "load_certificates",
     "names_certificate",
     "public_key",
@@ -84,6 +86,19 @@ def public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes | Non
         return certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
         return None
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate may issue others; one of X.509 version 1 may if it is self-issued."""
+    constraints = find_extension(certificate, x509.BasicConstraints)
+    if constraints is not None:
+        return constraints.ca
+    return certificate.version is x509.Version.v1 and certificate.issuer == certificate.subject
+
+
+def key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+    """Return the key usage, or None when the certificate has none or it cannot be read."""
+    return find_extension(certificate, x509.KeyUsage)
 
 
 def can_decrypt(certificate: x509.Certificate) -> bool:

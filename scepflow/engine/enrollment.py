@@ -17,8 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from scepflow.engine import asn1, certificates, oids, strength, trust
+from scepflow.engine import asn1, certificates, oids, strength
 from scepflow.engine.algorithms import Choice, Cipher, Digest, Security
+from scepflow.engine.certificates import is_ca, key_usage
 from scepflow.engine.channel import Channel, Message
 from scepflow.engine.checks import Finding
 from scepflow.engine.identity import SigningIdentity
@@ -215,7 +216,7 @@ class Enrollment:
             f"none of the {len(delivered)} certificates in the reply is for our key",
             hint="some CAs answer so while a person still has to approve: run again later",
         )
-        candidates = ours or [certificate for certificate in delivered if not trust.is_ca(certificate)]
+        candidates = ours or [certificate for certificate in delivered if not is_ca(certificate)]
         if not candidates:
             raise ProtocolError(
                 "no end-entity certificate in the reply", section="RFC 8894 §3.3.2.1 CertRep SUCCESS"
@@ -250,7 +251,7 @@ class Enrollment:
         self, certificate: x509.Certificate, delivered: tuple[x509.Certificate, ...], now: datetime
     ) -> tuple[x509.Certificate, ...]:
         """Return the chain above a certificate; raises TrustError."""
-        between = [other for other in delivered if other != certificate and trust.is_ca(other)]
+        between = [other for other in delivered if other != certificate and is_ca(other)]
         begins = certificate.not_valid_before_utc
         at = begins if now < begins <= now + CLOCK_TOLERANCE else now
         return self.channel.bundle.verifier.chain(certificate, at, between=between)
@@ -296,7 +297,7 @@ class Enrollment:
 
     def _look_at(self, certificate: x509.Certificate, now: datetime, checks: Checks) -> None:
         """Note what a person may want to know of the certificate (S-022, S-025, Q-116)."""
-        if trust.is_ca(certificate):
+        if is_ca(certificate):
             checks.note("ca-certificate", "the new certificate is a CA certificate")
         if certificate.subject != self.csr.subject:
             subject = sanitise(certificate.subject.rfc4514_string())
@@ -338,8 +339,8 @@ class Enrollment:
             added = got - asked - self._granted(kind)
             if added and (asked or kind is x509.SubjectAlternativeName):
                 checks.note(code, f"the CA added {_worded(added)}, which nobody asked for")
-        usage = trust.key_usage(certificate)
-        if usage and usage.key_cert_sign and not trust.is_ca(certificate):
+        usage = key_usage(certificate)
+        if usage and usage.key_cert_sign and not is_ca(certificate):
             checks.note(
                 "key-cert-sign", "the new certificate may sign certificates by its key usage, and is no CA"
             )

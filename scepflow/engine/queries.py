@@ -18,7 +18,7 @@ from scepflow.engine import asn1, attributes, certificates, cms, oids, trust
 from scepflow.engine.algorithms import Security
 from scepflow.engine.capabilities import MAX_BYTES as MAX_CAPS_BYTES
 from scepflow.engine.capabilities import NONE, Capabilities, parse_capabilities
-from scepflow.engine.certificates import UNREADABLE
+from scepflow.engine.certificates import UNREADABLE, is_ca, key_usage
 from scepflow.engine.channel import MAX_REPLY_BYTES, Message
 from scepflow.engine.checks import Checks
 from scepflow.engine.exchange import HttpRequest, check_size, cms_body, http_error, is_page
@@ -146,7 +146,7 @@ def parse_next_ca(
     check_size(response, MAX_REPLY_BYTES)
     signed = cms.parse_signed_data(cms_body(response))
     signer = attributes.only_signer(signed)
-    trusted = [c for c in bundle.signers if trust.is_ca(c)] or bundle.signers
+    trusted = [c for c in bundle.signers if is_ca(c)] or bundle.signers
     checks = Checks(relaxed)
     signed_attributes = attributes.verify(signed, signer, trusted=trusted, security=security, checks=checks)
     if any(signed_attributes.has(oid) for oid in (oids.MESSAGE_TYPE, oids.PKI_STATUS)):
@@ -267,7 +267,7 @@ def parse_crl(
     issuers = [
         c
         for c in channel.bundle.certificates
-        if trust.is_ca(c)
+        if is_ca(c)
         and _may_sign_crls(c)
         and _named(c.subject, asn1.certificate_names(c)[2], channel, issuer_der)
     ]
@@ -280,7 +280,7 @@ def parse_crl(
 
 def _may_sign_crls(issuer: x509.Certificate) -> bool:
     """Tell whether a CA may sign CRLs (RFC 5280 §6.3.3 CRL Processing, step f)."""
-    usage = trust.key_usage(issuer)
+    usage = key_usage(issuer)
     return usage is None or usage.crl_sign
 
 

@@ -1,6 +1,6 @@
 """How strong the signatures and keys above a certificate are, judged by the policy.
 
-Must never hold: whether a certificate chains; `trust.ChainVerifier` knows no policy, and this no signature.
+Must never hold: whether a certificate chains; `chains.ChainVerifier` knows no policy, and this no signature.
 """
 
 from __future__ import annotations

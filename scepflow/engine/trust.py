@@ -1,4 +1,4 @@
-"""The CA's certificates: reading GetCACert, authenticating it, choosing the recipient, verifying chains.
+"""The CA's certificates: reading GetCACert, authenticating it, and saying who may sign and receive.
 
 Must never hold: trust in a certificate because it came with a message.
 """
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from OpenSSL import crypto
 
-from scepflow.engine import algorithms, ber, certificates, cms, oids, strength
+from scepflow.engine import ber, certificates, cms, oids, strength
 from scepflow.engine.algorithms import Security
+from scepflow.engine.certificates import is_ca, key_usage
+from scepflow.engine.chains import ChainVerifier
 from scepflow.engine.checks import Finding
+from scepflow.engine.recipients import can_sign, choose_recipient, is_unfit, preference
 from scepflow.errors import ProtocolError, TrustError
 from scepflow.text import sanitise
 
@@ -102,90 +103,6 @@ def fingerprint(certificate: x509.Certificate, algorithm: str = "sha256") -> str
     return f"{algorithm}:{certificate.fingerprint(_HASHES[algorithm]()).hex()}"
 
 
-def is_ca(certificate: x509.Certificate) -> bool:
-    """Tell whether a certificate may issue others; one of X.509 version 1 may if it is self-issued."""
-    constraints = certificates.find_extension(certificate, x509.BasicConstraints)
-    if constraints is not None:
-        return constraints.ca
-    return certificate.version is x509.Version.v1 and certificate.issuer == certificate.subject
-
-
-def key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
-    """Return the key usage, or None when the certificate has none or it cannot be read."""
-    return certificates.find_extension(certificate, x509.KeyUsage)
-
-
-class ChainVerifier:
-    """Verifies certificates up to trust anchors, which need not be self-signed.
-
-    Args:
-        anchors: certificates trusted by themselves.
-        intermediates: CA certificates that may stand between.
-    """
-
-    def __init__(
-        self, anchors: Iterable[x509.Certificate], intermediates: Iterable[x509.Certificate]
-    ) -> None:
-        self._anchors = _for_openssl(anchors)
-        self._intermediates = _for_openssl(intermediates)
-
-    def chain(
-        self, certificate: x509.Certificate, at: datetime, *, between: Iterable[x509.Certificate] = ()
-    ) -> tuple[x509.Certificate, ...]:
-        """Return the verified chain above a certificate, its issuer first, an anchor last.
-
-        Args:
-            certificate: the certificate to verify.
-            at: the time for which it must be valid, aware UTC.
-            between: more CA certificates that may stand between; they are not trusted by this.
-
-        Raises:
-            TrustError: it does not chain to an anchor, or something on the way is not valid.
-        """
-        if not self._anchors:
-            raise TrustError("no CA certificate is known to verify it with", check="chain")
-        target = _for_openssl([certificate])
-        if not target:
-            raise TrustError("OpenSSL cannot read the certificate", check="chain")
-        untrusted = [*self._intermediates, *_for_openssl(between)]
-        try:
-            verified = crypto.X509StoreContext(self._store(at), target[0], untrusted).get_verified_chain()
-        except crypto.X509StoreContextError as error:
-            raise TrustError(f"{error}: {_at_fault(error)}", check="chain") from None
-        return certificates.load_certificates(map(_der_of, verified[1:]))
-
-    def _store(self, at: datetime) -> crypto.X509Store:
-        """Return a new store: OpenSSL keeps the first time that a store is given, whatever is set later."""
-        store = crypto.X509Store()
-        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-        for anchor in self._anchors:
-            store.add_cert(anchor)
-        store.set_time(at)
-        return store
-
-
-def _for_openssl(certificates: Iterable[x509.Certificate]) -> list[crypto.X509]:
-    """Return the certificates that OpenSSL reads as well: it is stricter in places."""
-    converted = []
-    for certificate in certificates:
-        with suppress(crypto.Error):
-            converted.append(crypto.X509.from_cryptography(certificate))
-    return converted
-
-
-def _der_of(certificate: crypto.X509) -> bytes:
-    """Return its DER, for `certificates.load_certificates`: what pyOpenSSL converts makes the library warn on stderr."""
-    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-
-
-def _at_fault(error: crypto.X509StoreContextError) -> str:
-    try:
-        (certificate,) = certificates.load_certificates([_der_of(error.certificate)])
-        return sanitise(certificate.subject.rfc4514_string())
-    except (crypto.Error, ProtocolError):
-        return "a certificate that cannot be read"  # pyOpenSSL gives an empty one where OpenSSL names none
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
     """What GetCACert gave, authenticated; or what files say instead.
@@ -224,7 +141,7 @@ class Bundle:
             raise TrustError(
                 "the only certificate that the CA has for this is for our own key", check="recipient"
             )
-        recipient = min(receivers, key=_preference)
+        recipient = min(receivers, key=preference)
         return replace(self, certificates=certificates, signers=signers, recipient=recipient)
 
 
@@ -308,7 +225,7 @@ def authenticate(
 
 def _unfit(recipient: x509.Certificate) -> list[Finding]:
     """Return what should be said about the choice of a recipient that nobody pinned."""
-    if not can_receive(recipient) or _recipient_rank(recipient) != _UNFIT:
+    if not is_unfit(recipient):
         return []
     subject = sanitise(recipient.subject.rfc4514_string())
     text = f"the key usage of {subject} does not allow what it is used for: encryption"
@@ -527,67 +444,3 @@ def _named(certificates: Sequence[x509.Certificate], wanted: str, purpose: str) 
         check="ca-authentication",
         hint=_seen(certificates),
     )
-
-
-def choose_recipient(certificates: Sequence[x509.Certificate], now: datetime) -> x509.Certificate:
-    """Choose the certificate that requests are encrypted for (Q-004, Q-011, Q-125).
-
-    RSA keys that are valid now, ranked: RA with keyEncipherment, CA with it, RA
-    without a key usage or with only dataEncipherment, CA without a key usage, any. Ties: an RA's, the newest.
-    Without an RSA key the first in that order is taken, and a challenge is needed to encrypt with.
-
-    Raises:
-        TrustError: no certificate is valid now.
-    """
-    valid = [c for c in certificates if c.not_valid_before_utc <= now <= c.not_valid_after_utc]
-    if not valid:
-        raise TrustError(
-            "every certificate of the CA has expired or is not valid yet", check="ca-authentication"
-        )
-    return min(valid, key=_preference)
-
-
-def _preference(certificate: x509.Certificate) -> tuple[bool, int, bool, float]:
-    """Return where a certificate stands in the order of `choose_recipient`, the first least."""
-    begins_s = certificate.not_valid_before_utc.timestamp()
-    return not can_receive(certificate), _recipient_rank(certificate), is_ca(certificate), -begins_s
-
-
-def can_sign(certificate: x509.Certificate) -> bool:
-    """Tell whether a certificate's key usage lets it sign messages."""
-    usage = key_usage(certificate)
-    return usage is None or usage.digital_signature
-
-
-def can_receive(certificate: x509.Certificate) -> bool:
-    """Tell whether something can be encrypted for a certificate's key: an RSA key that can be used (S-007, S-026)."""
-    key = certificates.public_key(certificate)
-    return isinstance(key, rsa.RSAPublicKey) and algorithms.in_bounds(key)
-
-
-_UNFIT = 5  # the rank of a certificate whose key usage forbids it
-
-
-def _recipient_rank(certificate: x509.Certificate) -> int:
-    usage, ca = key_usage(certificate), is_ca(certificate)
-    if usage is not None and usage.key_encipherment:
-        return 2 if ca else 1
-    if not ca and (usage is None or usage.data_encipherment):
-        return 3
-    return 4 if ca and usage is None else _UNFIT
-
-
-_REASONS = {
-    1: "an RA's certificate whose key usage has keyEncipherment, the first choice of five",
-    2: "a CA's certificate whose key usage has keyEncipherment, the second choice of five",
-    3: "an RA's certificate whose key usage says nothing against it, the third choice of five",
-    4: "a CA's certificate without a key usage, the fourth choice of five",
-    _UNFIT: "its key usage does not allow it, so it is taken only where nothing better came",
-}
-
-
-def recipient_reason(certificate: x509.Certificate) -> str:
-    """Return in words where a certificate stands in the order of `choose_recipient`."""
-    if not can_receive(certificate):
-        return "its key cannot decrypt; only a challenge could encrypt"
-    return _REASONS[_recipient_rank(certificate)]

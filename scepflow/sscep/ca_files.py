@@ -58,7 +58,7 @@ class CaFiles:
             named: one more certificate that the user has named, or None.
             file: its file.
         """
-        from scepflow.engine.trust import is_ca
+        from scepflow.engine.certificates import is_ca
 
         known = {**self.certificates, **({file: named} if named else {})}
         fitting = [file for file, found in known.items() if found.subject == name and is_ca(found)]
@@ -119,7 +119,7 @@ def choose(certificates: Sequence[x509.Certificate]) -> tuple[int, int]:
 
     What issued another one of them is no candidate; the key usage decides among the rest, the last wins.
     """
-    from scepflow.engine.trust import key_usage
+    from scepflow.engine.certificates import key_usage
 
     signing = encryption = 0
     issuers = {certificate.issuer for certificate in certificates}
@@ -136,7 +136,7 @@ def choose(certificates: Sequence[x509.Certificate]) -> tuple[int, int]:
 
 def _anchor(found: Sequence[tuple[str, x509.Certificate]], signer: x509.Certificate) -> str | None:
     """Return the file of the CA that issues: the signer if it is one, else its issuer, else any."""
-    from scepflow.engine.trust import is_ca
+    from scepflow.engine.certificates import is_ca
 
     authorities = [(file, certificate) for file, certificate in found if is_ca(certificate)]
     own = [file for file, certificate in authorities if certificate == signer]

@@ -197,7 +197,7 @@ _AGREEMENT_USAGES = {"encipher_only": "Encipher Only", "decipher_only": "Deciphe
 
 
 def _usage(certificate: x509.Certificate) -> str:
-    from scepflow.engine.trust import key_usage
+    from scepflow.engine.certificates import key_usage
 
     usage = key_usage(certificate)
     if usage is None:
